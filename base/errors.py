@@ -4,7 +4,6 @@
     ├── InputError             a value that the caller gave cannot be used
     │   ├── ImageError         one image that cannot be read: carries its path and the reason
     │   ├── LabelSetExists     a label set of that name is kept already
-    │   ├── RunNotFound        no labelling run of that id
     │   └── IdempotencyKeyReused   another request has had this key
     ├── ModelError             a model reference, checkpoint or config that cannot be used
     │   ├── ModelUnavailable   its weights are not on this machine and cannot be downloaded now
@@ -24,6 +23,7 @@
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
     ├── LabelSetNotFound       no label set of that name
+    ├── RunNotFound            no labelling run of that id
     ├── RunBusy                another process works on the labelling run
     ├── RequestUnderWay        another request with the same Idempotency-Key runs
     ├── OutcomeUnknown         a request with this Idempotency-Key began and never ended
@@ -183,7 +183,7 @@ class LabelSetExists(InputError):
     code = "label_set_exists"
 
 
-class RunNotFound(InputError):
+class RunNotFound(GlimpseError):
     """No labelling run of that id."""
 
     code = "label_run_not_found"

@@ -100,11 +100,9 @@ Device = Annotated[
     ),
 ]
 Precision = Annotated[
-    str,
+    Literal["auto", "bf16", "fp32"],
     typer.Option(
-        envvar="GLIMPSE_PRECISION",
-        help="auto, bf16 or fp32.",
-        rich_help_panel=OF_MODEL,
+        envvar="GLIMPSE_PRECISION", help="auto: bf16 where the machine is quick at it.", rich_help_panel=OF_MODEL
     ),
 ]
 

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     store: str = Field("local", description="where collections lie: local, or milvus://HOST:19530/DATABASE")
     runs: Path | None = Field(None, description="folder with training runs, which are shown; none: none are")
     device: str = "auto"
-    precision: str = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     threads: int | None = Field(None, ge=1, le=MOST, description="of the model and the indexes; none: one a processor")
     read_only: bool = Field(False, description="change nothing in the data folder, which another process may write")
     host: str = "127.0.0.1"

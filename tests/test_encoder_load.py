@@ -16,7 +16,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from base.errors import ModelError, ModelUnavailable
+from base.errors import InputError, ModelError, ModelUnavailable
 from encoder.image import Preprocess
 from encoder.model import load
 from encoder.model.device import choose_precision
@@ -173,7 +173,7 @@ def test_loading_leaves_the_log_of_a_program_as_it_was(tiny_run: Path, monkeypat
 def test_devices_and_precisions_are_checked(tiny_run: Path) -> None:
     with pytest.raises(ModelError, match="--device cpu"):
         load_encoder(tiny_run, device="toaster")
-    with pytest.raises(ModelError, match="auto, bf16 or fp32"):
+    with pytest.raises(InputError, match="auto, bf16 or fp32"):
         load_encoder(tiny_run, precision="fp64")
     assert choose_precision("auto", torch.device("cpu")) in ("bf16", "fp32")
 

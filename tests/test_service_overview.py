@@ -13,6 +13,7 @@ from service_world import add_collection, draw, error_of, picture, serving, sett
 from base.errors import CollectionNotFound, InputError
 from glimpse.cli import perform
 from glimpse.client import Client, ServiceError
+from glimpse.usage import UsageError
 from index.collection import Entry, create_collection, open_collection
 from service.app import create_app
 
@@ -167,7 +168,7 @@ def test_the_command_makes_a_map_here_and_at_a_service(tmp_path, capsys, monkeyp
     here = json.loads(said("--data", str(tmp_path), "--json"))
     assert (here["method"], here["placed"], here["unplaced"]) == ("pca", 8, 0)
     assert "8 images have a place in a map by pca" in said("--data", str(tmp_path), "--no-names")
-    with pytest.raises(InputError, match="--method must be pca or umap, not tsne"):
+    with pytest.raises(UsageError, match="'tsne' is not one of 'pca', 'umap'"):
         said("--data", str(tmp_path), "--method", "tsne")
     with serving(create_app(settings_for(tmp_path), encoder)) as url:
         there = json.loads(said("--url", url, "--json"))

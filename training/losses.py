@@ -42,9 +42,8 @@ def info_nce(
         hardness: as `one_way_info_nce`.
         rows: whose loss is wanted.
     """
-    arguments = {"positives": positives, "hardness": hardness, "rows": rows}
-    forth = image_to_text(images, texts, logit_scale, **arguments)  # type: ignore[arg-type]
-    back = text_to_image(images, texts, logit_scale, **arguments)  # type: ignore[arg-type]
+    forth = image_to_text(images, texts, logit_scale, positives=positives, hardness=hardness, rows=rows)
+    back = text_to_image(images, texts, logit_scale, positives=positives, hardness=hardness, rows=rows)
     return (forth + back) / 2
 
 

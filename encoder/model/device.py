@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from base.errors import ModelError
+from base.errors import InputError, ModelError
 
 
 def choose_device(device: str) -> torch.device:
@@ -35,12 +35,12 @@ def choose_precision(precision: str, device: torch.device) -> str:
     """Resolve "auto" to "bf16" or "fp32"; take those two as they are.
 
     Raises:
-        ModelError: another word.
+        InputError: another word.
     """
     if precision in ("bf16", "fp32"):
         return precision
     if precision != "auto":
-        raise ModelError(f'precision "{precision}" is not known; choose auto, bf16 or fp32')
+        raise InputError(f'precision "{precision}" is not known; choose auto, bf16 or fp32')
     return "bf16" if has_fast_bf16(device) else "fp32"
 
 

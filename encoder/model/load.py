@@ -73,7 +73,8 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
         precision: "auto" (bf16 where the processor has it), "bf16" or "fp32".
 
     Raises:
-        ModelError: no such model, or a run folder that cannot be used.
+        InputError: another word for the precision.
+        ModelError: no such model, a run folder that cannot be used, or no such device here.
         ModelUnavailable: the weights are not on this machine and cannot be downloaded.
     """
     chosen_device = choose_device(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -54,7 +54,7 @@ def search(
     store: Store = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many results.")] = 10,
     offset: Annotated[int, typer.Option(min=0, max=10_000, help="Results to pass over, for the next page.")] = 0,
-    modality: Annotated[str, typer.Option(help="What to find: image or text.")] = "image",
+    modality: Annotated[Literal["image", "text"], typer.Option(help="What to find.")] = "image",
     filter: Annotated[  # noqa: A002
         str | None, typer.Option(metavar="JSON", help="Conditions on metadata and file; @FILE reads them from a file.")
     ] = None,

@@ -75,9 +75,10 @@ def import_folder(
             collection.check_model(manifest.fingerprint)
             return _fill(collection, data, manifest, FolderImported(into), progress)
     done = FolderImported(name or out.resolve().name)
-    how = {"model": manifest.model, "fingerprint": manifest.fingerprint, "dim": manifest.dim}
+    store = store_of(data)
+    model, fingerprint, dim = manifest.model, manifest.fingerprint, manifest.dim
     try:
-        with store_of(data).making(done.collection, **how) as collection:  # type: ignore[arg-type]
+        with store.making(done.collection, model=model, fingerprint=fingerprint, dim=dim) as collection:
             _fill(collection, data, manifest, done, progress)
             collection.compact()
     except CollectionExists as error:

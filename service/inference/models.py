@@ -13,7 +13,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -277,9 +277,8 @@ class Models(KnownModels):
         if model is self.default and self._given is not None:
             encoder = self._given
         else:
-            from encoder.model.load import (
-                load_encoder,  # open_clip takes seconds to import: not before the server answers
-            )
+            # open_clip takes seconds to import: not before the server answers
+            from encoder.model.load import load_encoder
 
             if gc.get_freeze_count() == 0:
                 gc.collect()
@@ -378,8 +377,8 @@ class Models(KnownModels):
     def _most(self) -> int:
         return self._limit or 0
 
-    def _begin(self, work: object) -> None:
-        task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

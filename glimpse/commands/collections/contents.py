@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from index.entry import FacetKey as IndexKey
     from index.entry import FacetValue as IndexValue
 
-Modality = Annotated[str, typer.Option(help="Of which entries: image or text.")]
+Kind = Literal["image", "text"]
+Modality = Annotated[Kind, typer.Option(help="Of which entries.")]
 
 
 @collections.command(epilog="Example: glimpse collections facets shop --key colour --key brand --filter @cheap.json")
@@ -143,30 +144,30 @@ def changes(
     console.err.print(f"cursor {after}")
 
 
-def _keys(url: str | None, data: Path, name: str, modality: str) -> Sequence[FacetKey | IndexKey]:
+def _keys(url: str | None, data: Path, name: str, modality: Kind) -> Sequence[FacetKey | IndexKey]:
     if url is not None:
         from glimpse.client import Client
 
         with Client(url) as client:
-            return client.facet_keys(name, modality)  # type: ignore[arg-type]
+            return client.facet_keys(name, modality)
     from index.collection import open_collection
 
     with open_collection(data, name) as collection:
-        return collection.facet_keys(modality)  # type: ignore[arg-type]
+        return collection.facet_keys(modality)
 
 
 def _values(
-    url: str | None, data: Path, name: str, keys: list[str], wanted: dict[str, Any] | None, k: int, modality: str
+    url: str | None, data: Path, name: str, keys: list[str], wanted: dict[str, Any] | None, k: int, modality: Kind
 ) -> dict[str, Sequence[FacetValue | IndexValue]]:
     if url is not None:
         from glimpse.client import Client
 
         with Client(url) as client:
-            return dict(client.facets(name, keys, filter=wanted, limit=k, modality=modality))  # type: ignore[arg-type]
+            return dict(client.facets(name, keys, filter=wanted, limit=k, modality=modality))
     from index.collection import open_collection
 
     with open_collection(data, name) as collection:
-        return {key: collection.facet(key, k, wanted, modality) for key in keys}  # type: ignore[arg-type]
+        return {key: collection.facet(key, k, wanted, modality) for key in keys}
 
 
 def _pages(url: str | None, data: Path, name: str, after: str | None, follow: bool) -> Iterator[ChangePage | IndexPage]:

@@ -5,7 +5,7 @@ away from it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,7 +19,8 @@ from glimpse.options import DATA, AsJson, Data, Store, Threads, Url, is_remote
 def compact(
     name: Name,
     kind: Annotated[
-        str | None, typer.Option(help="auto, exact, ivf-rabitq, ivf-sq8, ivf-pq or hnsw-sq8; kept for the next times.")
+        Literal["auto", "exact", "ivf-rabitq", "ivf-sq8", "ivf-pq", "hnsw-sq8"] | None,
+        typer.Option(help="Of which index; kept for the next times."),
     ] = None,
     recall: Annotated[
         float | None, typer.Option(help="Share of the true first ten to find, from 0.5 to 1; kept as well.")
@@ -52,10 +53,7 @@ def compact(
     with open_collection(data, name, writable=True) as collection:
         kept = collection.index_config
         with console.working("building the index"):
-            collection.compact(
-                IndexConfig(kind or kept.kind, kept.recall if recall is None else recall),  # type: ignore[arg-type]
-                rows,
-            )
+            collection.compact(IndexConfig(kind or kept.kind, kept.recall if recall is None else recall), rows)
         home = take_home(collection, uploads_folder(data, name))
         removed = remove_leftovers(collection, data)
         info = collection.info()

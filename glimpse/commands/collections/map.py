@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +20,8 @@ def make(
     context: typer.Context,
     name: Name,
     method: Annotated[
-        str, typer.Option(help="pca: in seconds. umap: in minutes, keeps neighbours together; needs umap-learn.")
+        Literal["pca", "umap"],
+        typer.Option(help="pca: in seconds. umap: in minutes, keeps neighbours together; needs umap-learn."),
     ] = "pca",
     names: Annotated[
         bool, typer.Option("--names/--no-names", help="Name its clusters by the words nearest to them.")
@@ -37,12 +38,10 @@ def make(
     """
     from glimpse import console
 
-    if method not in ("pca", "umap"):
-        raise InputError(f"--method must be pca or umap, not {method}")
     if url is not None and is_remote(context):
         made = _there(url, name, method, names)
     else:
-        made = _here(data, name, method, names)  # type: ignore[arg-type]
+        made = _here(data, name, method, names)
     if json:
         console.print_json({"collection": name, **made})
         return

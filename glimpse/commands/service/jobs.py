@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -56,7 +56,8 @@ Follow = Annotated[bool, typer.Option("--follow", help="Stay, and show how far i
 @jobs.command("list", epilog="Example: glimpse jobs list --state running")
 def list_(
     state: Annotated[
-        str | None, typer.Option(help="Only queued, running, cancelling, succeeded, failed or cancelled ones.")
+        Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"] | None,
+        typer.Option(help="Only such ones."),
     ] = None,
     collection: Annotated[str | None, typer.Option("--collection", "-c", help="Only those of this collection.")] = None,
     url: ServiceUrl = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,7 +31,9 @@ Name = Annotated[str, typer.Argument(help="Name of the key, as its user or progr
 @keys.command(epilog="Example: glimpse keys add shop-frontend")
 def add(
     name: Name,
-    scope: Annotated[str, typer.Option(help="read: search, classify, embed. admin: also change and delete.")] = "read",
+    scope: Annotated[
+        Literal["read", "admin"], typer.Option(help="read: search, classify, embed. admin: also change and delete.")
+    ] = "read",
     rate: RateOption = None,
     burst: Burst = None,
     data: Data = DATA,
@@ -42,13 +44,11 @@ def add(
     With --rate it may ask so often: beyond it the answer is 429 and says when to ask again. Each process of a service
     counts for itself; keys of GLIMPSE_API_KEYS have no rate.
     """
-    from typing import cast
-
     from glimpse import console
-    from service.keys import Scope, add_key
+    from service.keys import add_key
 
     limit = _rate(rate, burst)
-    key = add_key(data, name, cast(Scope, scope), limit)
+    key = add_key(data, name, scope, limit)
     if json:
         console.print_json({"name": name, "scope": scope, "key": key, **_said(limit)})
         return

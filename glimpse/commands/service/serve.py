@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -54,7 +54,10 @@ def serve(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    precision: Annotated[str | None, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")] = None,
+    precision: Annotated[
+        Literal["auto", "bf16", "fp32"] | None,
+        typer.Option(envvar="GLIMPSE_PRECISION", help="auto: bf16 where the machine is quick at it."),
+    ] = None,
     threads: Threads = None,
     read_only: Annotated[
         bool | None,
