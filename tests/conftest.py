@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from service_world import WatchedEncoder
 
 ROOT = Path(__file__).parents[1]
-CACHE = tempfile.TemporaryDirectory(prefix="glimpse-cache-")  # of this run, also of the programs that it starts
-os.environ["GLIMPSE_CACHE"] = CACHE.name
 LONGEST = ("test_demo.py", "test_training_distributed.py", "test_service_openapi.py", "test_service_jobs_restart.py")
 TINY = {
     "embed_dim": 32,
@@ -54,6 +52,13 @@ COLOURS = {
 # A machine that does something else meanwhile is slow, and that is no defect: nothing is measured by the tests' time.
 settings.register_profile("glimpse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("glimpse")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A cache of this run alone, also of the programs that it starts."""
+    cache = tempfile.TemporaryDirectory(prefix="glimpse-cache-")
+    os.environ["GLIMPSE_CACHE"] = cache.name
+    config.add_cleanup(cache.cleanup)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
