@@ -21,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionError, CollectionLocked
 from index.collection import Collection, lock_collection, open_collection
+from service.inference.shared_encoder import Stopped
 
 R = TypeVar("R")
 
@@ -87,7 +88,7 @@ class Writers:
     @contextmanager
     def lent(
         self, name: str, job: str, opened: Callable[[], Collection], stop: threading.Event
-    ) -> Iterator[tuple[Collection, threading.Lock] | None]:
+    ) -> Iterator[tuple[Collection, threading.Lock]]:
         """The collection open for writing, for a job in a thread of its own, to the end of the block.
 
         Args:
@@ -97,7 +98,10 @@ class Writers:
             stop: ends waiting for another process that writes.
 
         Yields:
-            The collection, and the lock that the job takes for each commit; None if it was stopped before.
+            The collection, and the lock that the job takes for each commit.
+
+        Raises:
+            Stopped: before it was to be had.
         """
         slot = self._slots.setdefault(name, _Slot())
         while not stop.is_set():
@@ -108,8 +112,7 @@ class Writers:
                 break
             stop.wait(1.0)
         else:
-            yield None
-            return
+            raise Stopped
         try:
             assert slot.collection is not None
             yield slot.collection, slot.turn

@@ -131,10 +131,7 @@ def _index(context: JobContext) -> None:
     def opened() -> Collection:
         return open_or_create(context.data, name, context.encoder)
 
-    with context.writers.lent(name, context.job.id, opened, context.stop) as lent:
-        if lent is None:
-            raise Stopped
-        collection, turn = lent
+    with context.writers.lent(name, context.job.id, opened, context.stop) as (collection, turn):
         collection.check_model(context.encoder.fingerprint)  # it may have been open
         for attempt in range(ATTEMPTS):
             report = IndexReport()
@@ -185,10 +182,7 @@ def _reindex(context: JobContext) -> None:
     def opened() -> Collection:
         return open_collection(context.data, name, writable=True)
 
-    with context.writers.lent(name, context.job.id, opened, context.stop) as lent:
-        if lent is None:
-            raise Stopped
-        collection, turn = lent
+    with context.writers.lent(name, context.job.id, opened, context.stop) as (collection, turn):
         report = ReindexReport()
 
         def tell(done: int, total: int) -> None:
@@ -256,10 +250,7 @@ def _label_source(context: JobContext, opened: ExitStack, *, writes: bool) -> tu
     if not writes:
         found = opened.enter_context(collection())
     else:
-        lent = opened.enter_context(context.writers.lent(name, context.job.id, collection, context.stop))
-        if lent is None:
-            raise Stopped
-        found, turn = lent
+        found, turn = opened.enter_context(context.writers.lent(name, context.job.id, collection, context.stop))
         opened.enter_context(turn)  # metadata are read, then written: nobody may change them in between
     found.check_model(encoder.fingerprint)
     return CollectionSource(found, lambda: encoder), found
