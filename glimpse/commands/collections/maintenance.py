@@ -20,7 +20,7 @@ def compact(
     name: Name,
     kind: Annotated[
         Literal["auto", "exact", "ivf-rabitq", "ivf-sq8", "ivf-pq", "hnsw-sq8"] | None,
-        typer.Option(help="Of which index; kept for the next times."),
+        typer.Option(help="Of its index; kept for the next times."),
     ] = None,
     recall: Annotated[
         float | None, typer.Option(help="Share of the true first ten to find, from 0.5 to 1; kept as well.")

@@ -57,7 +57,7 @@ Follow = Annotated[bool, typer.Option("--follow", help="Stay, and show how far i
 def list_(
     state: Annotated[
         Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"] | None,
-        typer.Option(help="Only such ones."),
+        typer.Option(help="Only those in this state."),
     ] = None,
     collection: Annotated[str | None, typer.Option("--collection", "-c", help="Only those of this collection.")] = None,
     url: ServiceUrl = None,
