@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from label_world import tree
 
-from base.errors import InputError
+from base.errors import InputError, RunNotFound
 from glimpse.cli import perform
 from index.ingest.sync import index_folders, open_or_create
 from labelling.label_sets import LabelSet, LabelSets
@@ -219,7 +219,7 @@ def test_what_cannot_be_done_changes_nothing(
 
 
 def test_a_run_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no labelling run 'no-such'"):
+    with pytest.raises(RunNotFound, match="no labelling run 'no-such'"):
         call("label", "--undo", "no-such", "--data", tmp_path)
 
 
