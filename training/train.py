@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from base.errors import InputError, TrainingError
+from base.errors import GlimpseError, InputError, TrainingError
 from base.read_ahead import one_ahead
 from encoder.cut import find_cut
 from encoder.model.load import ClipParts
@@ -139,13 +140,19 @@ class _Run:
                     if any(self._ranks.everyone(should_stop())):
                         state.epoch_seconds = time.perf_counter() - started
                         self._save_state()
+                        self._note_what_words_say()
                         yield self._finished(stopped=True)
                         return
                 yield from self._end_epoch(epoch, started=started)
                 if epoch < config.epochs and any(self._ranks.everyone(should_stop())):
+                    self._note_what_words_say()
                     yield self._finished(stopped=True)
                     return
             yield from self._finish()
+        except GlimpseError:
+            with suppress(GlimpseError, OSError):  # what ended the run is what there is to say
+                self._note_what_words_say()
+            raise
         finally:
             if self._ranks.first:
                 self._journal.close()
@@ -177,8 +184,7 @@ class _Run:
             parts_norms=self._learner.has_batch_norm and bool(config.chunk_size or self._ranks.world > 1),
         )
         if config.grounds:
-            images = (pair.image for pair in source.at_hand)
-            warnings += warnings_of_grounds(images, self._learner.parts.preprocess.height_width)
+            warnings += warnings_of_grounds((pair.image for pair in source.at_hand), self._loader.reader.picture)
         return warnings
 
     def _fit_bias(self) -> None:
@@ -322,8 +328,7 @@ class _Run:
                 yield Interpolated(found["alpha"], found["sweep"])
         if self._ranks.first:
             mixture.write()
-            captions = (text for pair in self._source.at_hand[:LOOKED_AT] for text in pair.captions)
-            note_what_words_say(self._out, captions, self._learner.device)
+            self._note_what_words_say()
             self._write_results(ended=True)  # nothing was learned since the state was saved
         self._ranks.wait()
         yield from self._news(before, self._warnings(ended=True))
@@ -350,6 +355,12 @@ class _Run:
         """What all processes have fed to the text tower by now, into the state; all of them call it."""
         if self._fed:
             self._state.read = self._fed.ids(self._ranks)
+
+    def _note_what_words_say(self) -> None:
+        """However the run ends: of the model that it leaves."""
+        if self._ranks.first:
+            captions = (text for pair in self._source.at_hand[:LOOKED_AT] for text in pair.captions)
+            note_what_words_say(self._out, captions, self._learner.device)
 
     def _write_results(self, *, ended: bool = False) -> None:
         state = self._state

@@ -130,7 +130,7 @@ class ShardLoader:
         self._keys = keys
         self._feeding = feeding
         pictures = DecodedPictures(0, cut_out=feeding.augmentation.grounds > 0)
-        self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
+        self.reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
         self._rows = feeding.rows()
         self._batches = samples // feeding.batch_size
 
@@ -155,11 +155,11 @@ class ShardLoader:
 
         def read(item: tuple[int, Pair]) -> Row | ImageError:
             position, pair = item
-            return self._reader.read(pair, pair_ids(pair), f"{seed} {position}")
+            return self.reader.read(pair, pair_ids(pair), f"{seed} {position}")
 
         items = (item for [chunk] in chunks for item in chunk)
         for rows in read_batches(read, items, self._rows, overlap=overlap):
-            yield self._reader.collate(rows)
+            yield self.reader.collate(rows)
 
     def _endless(self, shards: Sequence[str], seed: str) -> Iterator[Pair]:
         """The usable samples of some shards, all of them before any comes again."""
