@@ -152,6 +152,10 @@ def trailing_numbers(path: str | Path) -> int:
     return len(re.findall(r"[\s_\-~#.\[]\d{1,2}\]?(?=(?:[\s_\-~#.\[]\d{1,2}\]?)*$)", stem))
 
 
+def _is_in(folder: str, other: str) -> bool:
+    return f"{folder}/".startswith(f"{other.rstrip('/')}/")
+
+
 class _Walk:
     """A walk below a folder, and which folders it has entered."""
 
@@ -267,11 +271,18 @@ class _Walk:
             if self._left_out is not None:
                 self._left_out.add(f"folders named {path.name}, which is not photos", str(path))
             return False
-        if not entry.is_symlink():
-            return True
-        if self._rules.follow_links:  # what lies below the root is walked at its own place
+        is_link = entry.is_symlink()
+        if self._rules.follow_links and (is_link or self._rules.elsewhere):
             real = os.path.realpath(path)
-            return not f"{real}/".startswith(f"{self._real_root}/")
+            if _is_in(real, self._real_root):
+                return not is_link  # it is walked at its own place
+            if not any(_is_in(real, other) for other in self._rules.elsewhere):
+                return True
+            if self._left_out is not None:
+                self._left_out.add("linked folders whose pictures are indexed by another name", str(path))
+            return False
+        if not is_link:
+            return True
         if self._left_out is not None:
             self._left_out.add(f"linked folders ({self._rules.called('follow_links')} follows them)", str(path))
         return False
