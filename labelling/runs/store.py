@@ -11,7 +11,6 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,14 @@ from labelling.runs.tables import (
     OPEN,
     PUT,
     SCHEMA,
+    SEALS,
+    VECTOR_SEAL,
     VERSION,
     Found,
     FoundEntry,
     Row,
     row_of,
+    seal,
 )
 
 Vectors = npt.NDArray[np.float32]
@@ -84,6 +86,7 @@ class RunStore:
         uri = f"{self.path.absolute().as_uri()}?{mode}"
         db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
         try:
+            db.create_function("seal", -1, seal, deterministic=True)
             db.execute("PRAGMA schema_version")  # reads the file
         except BaseException:
             db.close()
@@ -101,6 +104,7 @@ class RunStore:
             try:
                 self._db.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")  # all of it is in the one file
+                copy.create_function("seal", -1, seal, deterministic=True)
                 self._check(copy)
             finally:
                 copy.close()
@@ -134,7 +138,7 @@ class RunStore:
             # our statements fit our tables: one that does not is damage too, and a text that is none (without a code)
             is_ours = isinstance(error, sqlite3.ProgrammingError)  # as to ask one that is closed
             if not is_ours and code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, 0):
-                raise self._damaged(error) from error
+                raise self.damaged(error) from error
             if code == sqlite3.SQLITE_IOERR:
                 raise GlimpseError(f"{self.path}: {FAILING}") from error
             raise GlimpseError(f"{self.path}: {error}") from error
@@ -145,29 +149,56 @@ class RunStore:
         try:
             yield
         except json.JSONDecodeError as error:  # orjson's too
-            raise self._damaged(error) from error
+            raise self.damaged(error) from error
 
-    def _damaged(self, why: object) -> GlimpseError:
+    def damaged(self, why: object) -> GlimpseError:
+        """What to raise where it is."""
         return GlimpseError(f"{self.path}: the run's file is damaged ({why}); restore it, or delete its folder")
 
     def check(self) -> None:
-        """Read all of it. GlimpseError if it is damaged, as far as SQLite can tell: rows have no checksums."""
+        """Read all of it. GlimpseError if it is damaged."""
         with self._errors():
             self._check(self._db)
-        for _ in self.listed():
-            pass
+
+    def check_rows(self) -> None:
+        """GlimpseError if a row is not as it was written: before any is changed, for then it gets a new checksum."""
+        with self._errors():
+            self._check_rows(self._db)
 
     def _check(self, db: sqlite3.Connection) -> None:
         if (said := db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             why = " ".join(said.split())
-            raise self._damaged(why)
+            raise self.damaged(why)
+        self._check_rows(db)
+
+    def _check_rows(self, db: sqlite3.Connection) -> None:
+        for table, sealed in SEALS.items():
+            if db.execute(f"SELECT 1 FROM {table} WHERE checksum IS NOT {sealed} LIMIT 1").fetchone():
+                raise self._damaged_row(table)
+        if db.execute(f"SELECT 1 FROM images WHERE vector_checksum IS NOT {VECTOR_SEAL} LIMIT 1").fetchone():
+            raise self._damaged_vector()
+
+    def check_images(self, where: str, **values: object) -> None:
+        """The same of the images of a condition."""
+        unsound = f"(checksum IS NOT {SEALS['images']} OR vector_checksum IS NOT {VECTOR_SEAL})"
+        if self.query(f"SELECT 1 FROM images WHERE {unsound} AND ({where}) LIMIT 1", **values):
+            raise self._damaged_row("images")
+
+    def _damaged_row(self, table: str) -> GlimpseError:
+        return self.damaged(f"a row of {table} is not as it was written")
+
+    def _damaged_vector(self) -> GlimpseError:
+        return self.damaged("a vector is not as it was written")
 
     # --- about ---
 
     def get(self, key: str, default: Any = None) -> Any:
         """A JSON value."""
         with self._errors(), self._parsing():
-            row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+            sql = f"SELECT value, checksum IS {SEALS['about']} FROM about WHERE key = ?"
+            row = self._db.execute(sql, (key,)).fetchone()
+            if row and not row[1]:
+                raise self.damaged(f"{key} is not as it was written")
             return json.loads(row[0]) if row else default
 
     def set(self, **values: Any) -> None:
@@ -266,15 +297,17 @@ class RunStore:
         """The same for a file."""
         after = b""
         while block := self.query(
-            "SELECT path, answers, guess, error, cut_off, width, height FROM images WHERE path > :after"
-            " ORDER BY path LIMIT :most",
+            f"SELECT checksum IS {SEALS['images']}, path, answers, guess, error, cut_off, width, height FROM images"
+            " WHERE path > :after ORDER BY path LIMIT :most",
             after=after,
             most=BLOCK,
         ):
+            if not all(row[0] for row in block):
+                raise self._damaged_row("images")
             with self._parsing():
-                listed = list(starmap(_listed, block))
+                listed = [_listed(*row) for _, *row in block]
             yield from listed
-            after = block[-1][0]
+            after = block[-1][1]
 
     def row(self, image: int) -> Row | None:
         """The image of that id."""
@@ -292,12 +325,7 @@ class RunStore:
         `again`: also of those that have one, but from nobody.
         """
         which = OPEN if again else "answers IS NULL"
-        rows = self.query(
-            f"SELECT id, vector FROM images WHERE {which} AND error = '' AND id > :after ORDER BY id LIMIT :most",
-            after=after,
-            most=BLOCK,
-        )
-        return [row[0] for row in rows], [row[1] for row in rows]
+        return self.vectors(f"WHERE {which} AND error = '' AND id > :after ORDER BY id LIMIT {BLOCK}", after=after)
 
     def answers_of(self, ids: Sequence[int]) -> dict[int, str]:
         """What is kept, as JSON, of those of these images, in the order of their ids, that are decided."""
@@ -334,10 +362,13 @@ class RunStore:
 
     def sample(self, most: int) -> tuple[list[int], list[bytes | None]]:
         """Ids and vectors of that many images, always the same of the same ones."""
-        rows = self.query(
-            "SELECT id, vector FROM images WHERE error = '' ORDER BY (id * 2654435761) % 4294967296, id LIMIT :most",
-            most=most,
-        )
+        return self.vectors("WHERE error = '' ORDER BY (id * 2654435761) % 4294967296, id LIMIT :most", most=most)
+
+    def vectors(self, where: str, **values: object) -> tuple[list[int], list[bytes | None]]:
+        """Ids and vectors (bytes of float16) of the images of a condition. GlimpseError for one that is damaged."""
+        rows = self.query(f"SELECT id, vector, vector_checksum IS {VECTOR_SEAL} FROM images {where}", **values)
+        if not all(sound for *_, sound in rows):
+            raise self._damaged_vector()
         return [row[0] for row in rows], [row[1] for row in rows]
 
     # --- what others ask of it ---
