@@ -19,7 +19,7 @@ import numpy.typing as npt
 import orjson
 
 from base.errors import GlimpseError, RunNotFound
-from base.sqlite_files import FAILING, opened_as_it_lies
+from base.sqlite_files import FAILING, may_be_written, opened_as_it_lies
 from labelling.rows import Listed, Pair
 from labelling.runs.tables import (
     CLEARNESS,
@@ -64,7 +64,8 @@ class RunStore:
     def __init__(self, path: Path, *, reads: bool = False, read_only: bool = False) -> None:
         self.path = path
         with self._errors():
-            self._db = opened_as_it_lies(path, self._connect)[1] if read_only else self._connect("mode=rwc")
+            as_it_lies = read_only or (reads and path.exists() and not may_be_written(path))
+            self._db = opened_as_it_lies(path, self._connect)[1] if as_it_lies else self._connect("mode=rwc")
         try:
             with self._errors():
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]
