@@ -226,10 +226,11 @@ class _Run:
             result = self._stepper(batch, state.step, counts, (state.step - 1) / self._total_steps, inputs)
             if not result.finite:
                 number = state.step - (epoch - 1) * len(self._loader)
+                or_fp32 = "" if self._learner.precision == "fp32" else ", or --precision fp32,"
                 raise TrainingError(
                     f"the loss or its gradient is not finite at step {state.step} (epoch {epoch}, batch {number} of "
                     f"{len(self._loader)}); the last good state is in {self._out / 'last'}. Try a lower --lr than "
-                    f"{config.peak_lr:g}, or --precision fp32, with another --out"
+                    f"{config.peak_lr:g}{or_fp32} with another --out"
                 )
             if self._fed and inputs:
                 self._fed.note(inputs[1])
