@@ -34,10 +34,10 @@ def red(tmp_path: Path) -> Path:
 
 def test_rows_without_caption_or_image_are_counted_and_left_out(red: Path) -> None:
     table = red.with_name("pairs.csv")
-    table.write_text("\ufefffile,text\nred.png, a  red \npicture.png,gone\nred.png,\n,x\n")
+    table.write_text("\ufefffile,text\nred.png, a  red \npicture.png,gone\nred.png,\nred.png,\u200b \n,x\n")
     found = read_pairs(table, Keys.of(image="file", caption="text"))
     assert found.pairs == [Pair(red, ("a red",))]
-    assert (found.without_caption, found.without_image) == (1, 2)
+    assert (found.without_caption, found.without_image) == (2, 2)
 
 
 def test_a_tsv_is_cut_at_tabs(red: Path) -> None:
