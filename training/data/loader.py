@@ -149,7 +149,7 @@ class RowReader:
         try:
             picture = self.picture(pair.image)
         except ImageError as error:
-            return error
+            return error if error.path else ImageError(getattr(pair.image, "name", None), error.reason)
         pixels = self._view(picture, seed, others)
         view = self._view(picture, f"{seed} second view", others) if self.two_views else None
         rng = random.Random(f"{seed} texts")  # of their own, so that more captions do not move the crops

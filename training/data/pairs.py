@@ -97,6 +97,12 @@ def _what_to_do(name: str) -> str:
     return ""
 
 
+class ShardImage(bytes):
+    """An image out of a shard: its bytes, and which sample of which shard it is."""
+
+    name = ""
+
+
 def make_pair(
     image: Path | bytes, captions: Sequence[str], labels: Sequence[str] = (), negatives: Sequence[str] = ()
 ) -> Pair:
