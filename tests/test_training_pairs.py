@@ -294,6 +294,14 @@ def test_class_folders_are_labels_with_templates(colour_folder: Path) -> None:
     assert by_default.pairs[0].captions == tuple(text.replace("{}", "blue") for text in DEFAULT_TEMPLATES)
 
 
+def test_class_folders_of_one_name_in_two_forms_are_one_class(colour_folder: Path) -> None:
+    (colour_folder / "red").rename(colour_folder / "caf\u00e9")
+    (colour_folder / "green").rename(colour_folder / "cafe\u0301")
+    found = read_class_folders(colour_folder)
+    assert sorted(str(pair.label) for pair in found.pairs) == ["blue"] * 4 + ["caf\u00e9"] * 8
+    assert not found.left_out.found
+
+
 def test_unusable_class_folders_say_why(tmp_path: Path) -> None:
     plain_picture("red").save(tmp_path / "1.png")
     with pytest.raises(InputError, match="no images in class folders"):

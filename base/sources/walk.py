@@ -112,9 +112,12 @@ def no_images(folders: Sequence[Path], rules: Rules = Rules()) -> str:
 
 
 def class_folder(image: Path, folder: Path) -> str | None:
-    """The class of an image in a folder of class folders: the folder right below `folder`; None if it is in none."""
+    """The class of an image in a folder of class folders: the folder right below `folder`; None if it is in none.
+
+    Two whose names differ in Unicode's form alone, as two systems write them, are one class.
+    """
     parts = image.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else None
+    return unicodedata.normalize("NFC", parts[0]) if len(parts) > 1 else None
 
 
 def check_class_names(names: Iterable[str], folder: Path) -> None:
