@@ -88,6 +88,10 @@ class CollectionError(GlimpseError):
     code = "collection_error"
 
 
+class DiskFull(CollectionError):
+    """There is no space left where a collection lies."""
+
+
 class EntriesLeft(CollectionError):
     """Another model cannot be put in place: there are entries without a vector of it. What was made is kept."""
 

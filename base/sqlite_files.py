@@ -6,6 +6,7 @@ only reads, and is to leave no trace, must open it otherwise: by how it lies the
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ FAILING = (  # SQLite tells these alike
     "cannot be read or written (I/O error): look whether its disk fails or is away, or a quota or a limit on the size "
     "of files is reached, and try again"
 )
+SHM = 32768  # bytes of a -shm, at least; on a full disk it is made, and stays shorter
 PATIENCE = 0.2  # seconds for a writer between removing -shm and -wal, which it does in this order
 TRIES = 20
 _HALF_THERE = (8, 14)  # SQLITE_READONLY: -shm is not filled in yet; SQLITE_CANTOPEN: one of them is gone
@@ -43,6 +45,11 @@ class Lies(NamedTuple):
         return self.mode == ALONE
 
 
+def may_be_written(path: Path) -> bool:
+    """Whether this user may write a file and beside it, on a disk that is not read-only."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
 def as_it_lies(path: Path) -> Lies:
     """How to read a file now without any change beside it.
 
@@ -54,7 +61,9 @@ def as_it_lies(path: Path) -> Lies:
     end = time.monotonic() + PATIENCE
     while True:
         with suppress(FileNotFoundError):  # they come and go with who writes
-            return Lies(BESIDE, (wal.stat().st_ino, shm.stat().st_ino))
+            of_wal, of_shm = wal.stat(), shm.stat()
+            if of_wal.st_size or of_shm.st_size >= SHM:
+                return Lies(BESIDE, (of_wal.st_ino, of_shm.st_ino))
         if not _is_unmerged(wal, shm):
             stat = path.stat()
             return Lies(ALONE, (stat.st_mtime_ns, stat.st_size, stat.st_ino))

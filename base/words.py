@@ -44,6 +44,11 @@ def readable(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text shows: it is empty, of spaces, or of signs of no width."""
+    return not any(sign.isprintable() and not sign.isspace() for sign in text)
+
+
 def counted(n: int, noun: str) -> str:
     """1 image, 2 images."""
     return f"{n} {noun if n == 1 else f'{noun}s'}"

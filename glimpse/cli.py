@@ -84,7 +84,7 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
 }
 for command, example in COMMANDS.items():
     epilog = f"Example: {example}" if example else None
-    app.command(epilog=epilog, cls=GroupedCommand if command is label else None)(command)
+    app.command(epilog=epilog, cls=GroupedCommand if command in (label, train) else None)(command)
 app.add_typer(collections, name="collections")
 app.add_typer(entries, name="entries")
 app.add_typer(jobs, name="jobs")

@@ -22,6 +22,7 @@ from base.sources.left_out import LeftOut
 from base.sources.no_table import what_it_is
 from base.sources.tables import Table, some_of
 from base.sources.texts import decode_text, json_items, json_lines
+from base.words import is_blank
 from encoder.zero_shot.prompts import NO_LABELS, Label, split_labels
 
 TWICE = "labels that stand there already"
@@ -92,7 +93,7 @@ def _each_once(labels: Iterable[tuple[str, Label]], left_out: LeftOut | None = N
     unique: dict[str, Label] = {}
     for where, label in labels:
         key = composed(label.name)
-        if not label.name.strip():
+        if is_blank(label.name):
             left_out.add(BLANK, where)
         elif key not in unique:
             unique[key] = label

@@ -78,7 +78,12 @@ class LabelNames:
 
 
 def read_truth(
-    place: Path, labels: Sequence[Label], rules: Rules = Rules(), *, none: list[Path] | None = None
+    place: Path,
+    labels: Sequence[Label],
+    rules: Rules = Rules(),
+    *,
+    none: list[Path] | None = None,
+    folder: Path | None = None,
 ) -> Truth:
     """The labelled images of a folder of class folders, or of a table with the columns path (or image) and label.
 
@@ -88,6 +93,7 @@ def read_truth(
         rules: of the walk through a folder.
         none: gets the images of a table whose label is empty, as in our own: none of the labels. Without it they are
             left out.
+        folder: where relative paths of a table may start as well.
 
     Raises:
         InputError: it cannot be read, or no image has one of the labels.
@@ -96,7 +102,7 @@ def read_truth(
     is_folder = place.is_dir()
     without: list[Path] = []
     taken = None if none is None else without
-    rows = _of_folder(place, names, rules, left_out) if is_folder else _of_table(place, names, left_out, taken)
+    rows = _of_folder(place, names, rules, left_out) if is_folder else _of_table(place, names, left_out, taken, folder)
     found: dict[Path, set[int]] = {}
     for path, label in rows:
         found.setdefault(path, set()).add(label)
@@ -161,9 +167,11 @@ def _of_folder(folder: Path, names: LabelNames, rules: Rules, left_out: LeftOut)
             yield path, label
 
 
-def _of_table(path: Path, names: LabelNames, left_out: LeftOut, none: list[Path] | None) -> Iterator[tuple[Path, int]]:
-    """Relative paths start at the table's folder, or else at the working one."""
-    places = [Names(path.parent), Names(Path())]
+def _of_table(
+    path: Path, names: LabelNames, left_out: LeftOut, none: list[Path] | None, folder: Path | None
+) -> Iterator[tuple[Path, int]]:
+    """Relative paths start at the table's folder, or else at `folder`, or else at the working one."""
+    places = [Names(place) for place in (path.parent, folder, Path()) if place is not None]
     for where, file, label in _rows(path, left_out):
         image = next((found for names_in in places if (found := names_in.find(file))), None)
         if image is None:

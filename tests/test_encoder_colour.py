@@ -416,3 +416,8 @@ def test_a_tiff_that_is_not_read_says_what_it_is() -> None:
     )
     with pytest.raises(ImageError, match="a TIFF with 1 floating point channel of 16 bits, compression 1; save it as"):
         decode(halves)
+    longs = encoded(Image.fromarray(np.zeros((8, 8), np.int32)), "TIFF").replace(
+        struct.pack("<HHIH", 258, 3, 1, 32), struct.pack("<HHIH", 258, 3, 1, 64)
+    )
+    with pytest.raises(ImageError, match="a TIFF with 1 signed channel of 64 bits, compression 1; save it as"):
+        decode(longs)

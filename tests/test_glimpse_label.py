@@ -253,6 +253,7 @@ def test_a_dry_run_says_all_that_it_would_do(
     where = ("--data", tmp_path / "data", "--model", tiny_run, "--labels", "a,b")
     said = subprocess.run([GLIMPSE, "label", photos, *where, *asked], capture_output=True, check=True).stderr
     assert f"  ... and {len(NAMES) + 1 - 5} more; --json lists them all".encode() in said
+    assert f"{tmp_path / 'sorted'}: would be".encode() in said
     told = label("--out", tmp_path / "out.csv")
     assert (told["out"], told["run"]["would_write"]) == ([str(tmp_path / "out.csv")], [])
 

@@ -90,6 +90,14 @@ def test_what_was_said_last_is_taken_back_with_what_followed_from_it(reviewed: R
         reviewed("--take-back", "--accept-above", 0)
 
 
+def test_a_table_elsewhere_may_name_images_as_they_lie_in_the_labelled_folder(reviewed: Review, tmp_path: Path) -> None:
+    table = tmp_path / "tables" / "right.csv"
+    table.parent.mkdir()
+    table.write_text("path,label\n0.png,boat\n1.png,\n")
+    assert reviewed("--correct", table)["reviewed"] == {"corrected": 1, "none": 1}
+    assert rows(tmp_path / "labels.csv")[str(tmp_path / "photos" / "0.png")] == "boat"
+
+
 def test_a_row_without_a_label_says_none_of_these(reviewed: Review, tmp_path: Path) -> None:
     table = tmp_path / "none.csv"
     table.write_text("path,label\nphotos/0.png,\nphotos/1.png,dog\nphotos/2.png,\nphotos/2.png,boat\n")

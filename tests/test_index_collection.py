@@ -25,6 +25,7 @@ from base.errors import (
 )
 from index.collection import (
     Entry,
+    create_collection,
     delete_collection,
     list_collections,
     open_collection,
@@ -33,6 +34,9 @@ from index.collection import (
 from index.config import IndexConfig
 from index.local.layout import appearing
 from index.local.vectors import live
+from labelling.outputs.asked import OutputsAsked
+from labelling.runs.kept import LabelRuns
+from labelling.runs.report import SourceAsked
 from tests.pets import DIM, create, images, unit
 
 ROOT = Path(__file__).parent.parent
@@ -150,6 +154,40 @@ def test_a_collection_that_is_a_link_to_another_disk_goes_with_all_that_lies_the
     delete_collection(tmp_path, "pets")
     left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")]
     assert sorted(left) == ["collections", "far", "far/collections", "far/uploads", "uploads"]
+
+
+def test_who_may_only_read_a_data_folder_searches_it_and_lists_its_runs(tmp_path, without_rights):
+    with create_collection(tmp_path, "pets", model="m", fingerprint="f", dim=2) as pets:
+        pets.upsert([Entry(np.array([1.0, 0.0]), "image", "/a.jpg")])
+    LabelRuns(tmp_path).make(SourceAsked(collection="pets"), OutputsAsked()).close()
+    code = f"""
+from pathlib import Path
+import numpy as np, pytest
+from base.errors import GlimpseError
+from index.collection import open_collection
+from labelling.runs.kept import LabelRuns
+data = Path({str(tmp_path)!r})
+with open_collection(data, "pets") as pets:
+    assert [hit.record.path for hit in pets.search(np.array([1.0, 0.0]), 1)] == ["/a.jpg"]
+with pytest.raises(GlimpseError, match="cannot be written to"):
+    open_collection(data, "pets", writable=True)
+assert [run.state for run in LabelRuns(data).list()] == ["begun"]
+(data / "collections" / "pets" / "catalog.sqlite").chmod(0)
+with pytest.raises(GlimpseError, match="may not be read by this user"):
+    open_collection(data, "pets")
+"""
+    folders = [path for path in (tmp_path, *tmp_path.rglob("*")) if path.is_dir()]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    try:
+        for path in files:
+            path.chmod(0o444)
+        for path in folders:
+            path.chmod(0o555)
+        done = subprocess.run([*without_rights, sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    finally:
+        for path in folders:
+            path.chmod(0o755)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("what", ["uploads/pets", "collections/pets"])

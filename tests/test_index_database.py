@@ -154,6 +154,28 @@ with closing(Catalog(path)) as again:
 """)
 
 
+def test_a_collection_on_a_full_disk_is_opened_and_searched(on_own_disk):
+    on_own_disk("""
+from index.collection import open_collection
+with closing(create_collection(disk, "pets", model="m", fingerprint="f", dim=4)) as made:
+    made.upsert([Entry(np.ones(4), "image", "/a.jpg")])
+ballast = disk / "ballast"
+with pytest.raises(OSError, match="No space"):
+    ballast.write_bytes(bytes(1 << 23))
+for _ in range(2):  # the first leaves a file that has no room for what it is to hold
+    with closing(open_collection(disk, "pets")) as pets:
+        assert [hit.record.path for hit in pets.search(np.ones(4), 1)] == ["/a.jpg"]
+with pytest.raises(CollectionError, match="disk is full"):
+    with closing(open_collection(disk, "pets", writable=True)) as pets:
+        pets.upsert([Entry(np.ones(4), "image", "/b.jpg")])
+with closing(open_collection(disk, "pets")) as pets:
+    ballast.unlink()
+    with closing(open_collection(disk, "pets", writable=True)) as writable:
+        writable.upsert([Entry(-np.ones(4), "image", "/b.jpg")])
+    assert pets.count() == 2
+""")
+
+
 def test_a_read_only_disk_is_read_and_named_when_it_is_written_to(on_own_disk):
     on_own_disk("""
 Catalog.create(path, META)

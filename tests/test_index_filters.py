@@ -313,6 +313,8 @@ def shifted(part, first):
         ({"must": [{"key": "a", "range": {"above": 1}}]}, "no 'above' here; there are gt, gte, lt, lte"),
         ({"must": [{"key": "file.size", "match": {"value": "1"}}]}, "must be a number"),
         ({"must": [{"key": "file.taken", "range": {"gt": 1}}]}, "must be a text"),
+        ({"must": [{"key": "file.taken", "range": {"gt": "yesterday"}}]}, r"range\.gt: must be a moment in ISO 8601"),
+        ({"must": [{"key": "file.taken", "match": {"value": "1.5.2024"}}]}, "or a part of one, as 2024-05"),
         (
             {"must": [{"key": "file.modified", "range": {"gt": "yesterday"}}]},
             r"range\.gt: must be a moment in ISO 8601",

@@ -264,6 +264,51 @@ def test_two_names_of_a_folder_in_one_command_are_one_folder(
     assert index_folders(collection, encoder, [tmp_path / "link", colour_folder]).added == 12
 
 
+@pytest.mark.parametrize("leads_to", ["colours", "colours/red", ""])
+def test_what_is_indexed_is_not_indexed_again_through_a_link_in_another_folder(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path, leads_to: str
+) -> None:
+    wide = tmp_path / "wide"
+    (wide / "own").mkdir(parents=True)
+    plain_picture("red", 7).save(wide / "own" / "7.png")
+    (wide / "link").symlink_to(tmp_path / leads_to)
+    options = SyncOptions(rules=Rules(follow_links=True))
+    index_folders(collection, encoder, [colour_folder])
+    for folders in ([wide], [wide], [wide, colour_folder], [colour_folder, wide]):
+        report = index_folders(collection, encoder, folders, options)
+        assert len(paths(collection)) == 13
+        [said] = report.left_out.lines()
+        assert "1 linked folders whose pictures are indexed by another name" in said
+    assert {str(colour_folder / "red" / "0.png"), str(wide / "own" / "7.png")} <= paths(collection)
+
+
+def test_a_folder_that_a_link_led_to_is_the_same_by_its_own_name(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path
+) -> None:
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    (wide / "link").symlink_to(colour_folder)
+    options = SyncOptions(rules=Rules(follow_links=True))
+    index_folders(collection, encoder, [wide], options)
+    plain_picture("red", 7).save(colour_folder / "red" / "7.png")
+    assert counts(index_folders(collection, encoder, [colour_folder / "red"]))["added"] == 1
+    for folders in ([colour_folder], [wide], [wide, colour_folder]):
+        assert counts(index_folders(collection, encoder, folders, options)) == {"unchanged": 13}
+    assert all(str(path).startswith(str(wide / "link")) for path in paths(collection))
+
+
+def test_a_folder_that_was_pruned_is_found_through_a_link(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path
+) -> None:
+    index_folders(collection, encoder, [colour_folder])
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "wide" / "link").symlink_to(colour_folder)
+    collection.delete([record.id for record in collection.records()])
+    assert (
+        index_folders(collection, encoder, [tmp_path / "wide"], SyncOptions(rules=Rules(follow_links=True))).added == 12
+    )
+
+
 def test_a_link_to_nothing_is_listed(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
     (colour_folder / "dangling.png").symlink_to(colour_folder / "nothing.png")
     report = index_folders(collection, encoder, [colour_folder])

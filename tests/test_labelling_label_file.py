@@ -29,8 +29,9 @@ def test_a_line_has_labels_with_synonyms_levels_and_commas() -> None:
         "1 labels without a name, the first: label 4",
         "1 labels that stand there already, the first: sofa (label 5)",
     ]
-    with pytest.raises(InputError, match="no labels given"):
-        labels_in(" , ,")
+    for blank in (" , ,", "\u200b,\u2060 \ufeff"):
+        with pytest.raises(InputError, match="no labels given"):
+            labels_in(blank)
 
 
 def test_the_same_labels_from_text_json_and_a_table(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from labelling.label_sets import LabelSet
 from labelling.labeller import Rejection
 from labelling.outputs.asked import OutputsAsked
 from labelling.review import Item, review
-from labelling.runs import deciding
+from labelling.runs import deciding, tables
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, RunReport, SourceAsked
@@ -332,6 +332,7 @@ def test_rows_of_a_run_that_say_nothing_are_called_damaged(world: World, damage:
     world.add_colours()
     run = world.run().id
     with closing(sqlite3.connect(world.data / "label-runs" / run / "run.sqlite")) as db:
+        db.create_function("seal", -1, lambda *_: 0, deterministic=True)
         db.execute(damage)
         db.commit()
     runs = LabelRuns(world.data)
@@ -340,6 +341,58 @@ def test_rows_of_a_run_that_say_nothing_are_called_damaged(world: World, damage:
     runs.list()
     with runs.look(run) as looked, pytest.raises(GlimpseError, match="the run's file is damaged"):
         list(looked.store.listed())
+
+
+def flip(world: World, run: str, text: bytes) -> None:
+    """Change a bit of each place in the run's file where the text stands; its sidecars are put into it first."""
+    kept = world.data / "label-runs" / run / "run.sqlite"
+    with closing(sqlite3.connect(kept)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    data = kept.read_bytes()
+    assert text in data
+    kept.write_bytes(data.replace(text, text[:-1] + bytes([text[-1] ^ 1])))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [(b'[["red"', "a row of images"), (b"/0/red.png", "[a-z ]+"), (b'{"label_set": {', "a row of about")],
+)
+def test_a_changed_bit_in_a_run_is_never_taken_for_what_was_said(world: World, text: bytes, what: str) -> None:
+    world.add_colours()
+    run = world.run(to=str(world.to)).id
+    flip(world, run, text)
+    [problem] = LabelRuns(world.data).problems()
+    assert re.search(r"the run's file is damaged \(.+\); restore it, or delete its folder", problem)
+    before = tree(world.folder, world.to)
+    with pytest.raises(GlimpseError, match=rf"the run's file is damaged \({what}"):
+        world.run(["blue"], to=str(world.to))
+    assert tree(world.folder, world.to) == before
+
+
+def test_a_changed_bit_in_a_vector_is_found_before_labels_are_given_by_it(world: World) -> None:
+    world.add_colours()
+    run = world.run().id
+    with LabelRuns(world.data).look(run) as looked:
+        [(vector,)] = looked.store.query("SELECT vector FROM images LIMIT 1")
+    flip(world, run, vector)
+    [problem] = LabelRuns(world.data).problems()
+    assert "(a vector is not as it was written)" in problem
+    with pytest.raises(GlimpseError, match="a vector is not as it was written"):
+        world.run(["red", "green"])
+
+
+def test_a_step_that_is_damaged_stays_as_it_is_and_all_others_are_taken_back(world: World) -> None:
+    world.add_colours()
+    before = tree(world.folder)
+    run = world.run(to=str(world.to), how="move").id
+    flip(world, run, f'"source": "{world.folder}/0/red.png'.encode())
+    for _ in range(2):
+        [failure] = world.undo(run).failed
+        assert re.fullmatch(r"step \d+: what the journal says of it is damaged, so what it did stays as it is",
+                            ": ".join(failure))  # fmt: skip
+        assert world.sorted() == {"red/red.png"}
+        missing = {str(world.folder / "0" / "red.png")}
+        assert before.keys() - tree(world.folder).keys() == missing
 
 
 def test_a_run_that_is_closed_is_not_called_damaged(world: World) -> None:
@@ -541,6 +594,7 @@ def test_an_interrupt_after_the_commit_stays_an_interrupt(tmp_path: Path) -> Non
     store = RunStore(tmp_path / "run.sqlite")
     store.close()
     store._db = sqlite3.connect(store.path, isolation_level=None, factory=InterruptedAfterCommit)
+    store._db.create_function("seal", -1, tables.seal, deterministic=True)
     with pytest.raises(KeyboardInterrupt), store.writing():
         store.set(name="x")
     assert store.get("name") == "x"

@@ -506,7 +506,8 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>'
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is no XML"),
+        (b"", "is no XML: it is empty, as a full disk leaves one; delete it"),
+        (b" \n\0\0", "is no XML: it is empty"),
         (b"\xff\xd8\xff\xe0 a picture", "is no XML"),
         (sidecars.DARKTABLE.encode()[:-20], "is no XML"),
         (b"<svg/>", "no rdf:RDF"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from encoder.image import Pixels, Preprocess
+from encoder.picture.decode import read_bytes
 from training.config import TrainConfig
 from training.data.augment import Augmentation
 from training.data.grounds import laid, thing_on_plain_ground
 from training.data.loader import Feeding, PairLoader
 from training.data.pairs import Pair
+from training.held_out_table import read_held_out
 from training.records.events import Finished, Warned
 from training.train import train
 
@@ -118,7 +121,9 @@ def test_a_picture_without_a_plain_ground_is_cropped_as_before() -> None:
     assert np.array_equal(*views)
 
 
-def test_a_training_says_where_hardly_a_picture_stands_on_a_plain_ground(tmp_path: Path, tiny_config: Path) -> None:
+def test_a_training_says_where_hardly_a_picture_stands_on_a_plain_ground(
+    tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def told(name: str, picture: Callable[[int], Image.Image]) -> list[str]:
         table = tmp_path / f"{name}.csv"
         rows = [f"{name}{i}.png,picture {i}" for i in range(14)]
@@ -137,9 +142,20 @@ def test_a_training_says_where_hardly_a_picture_stands_on_a_plain_ground(tmp_pat
         )
         events = list(train(config))
         assert any(isinstance(event, Finished) for event in events)
+        held_out.extend(str(pair.image) for pair in read_held_out(Path(config.out))[1].pairs)
         return [event.message for event in events if isinstance(event, Warned) and event.message.startswith("Grounds")]
 
+    def counted(path: str | Path) -> bytes:
+        opened[str(path)] += 1
+        return read_bytes(path)
+
+    opened: Counter[str] = Counter()
+    held_out: list[str] = []
+    monkeypatch.setattr("encoder.image.read_bytes", counted)
     noise = np.random.default_rng(0).integers(0, 255, (14, 30, 30, 3), np.uint8)
     [line] = told("noise", lambda i: Image.fromarray(noise[i]))
     assert "0 of 13 pictures stand on a plain one" in line
     assert told("ring", lambda i: ring((255, 255, 255), (200, 9 * i, 30))) == []
+    learned_from = [n for path, n in opened.items() if path not in held_out]
+    assert len(learned_from) == 26
+    assert set(learned_from) == {1}, "pictures are decoded to be looked at, and once more to be learned from"

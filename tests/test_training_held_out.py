@@ -105,15 +105,20 @@ def test_images_that_were_moved_are_measured_where_they_are_now(
     assert json.loads(capsys.readouterr().out)["n_images"] == measured["n_images"]
 
 
-def test_what_is_held_out_of_shards_is_found_again(tiny_run: Path, tmp_path: Path) -> None:
+def write_shards(folder: Path, n: int = 3) -> None:
     import webdataset
 
-    for shard in range(3):
-        with webdataset.TarWriter(str(tmp_path / f"{shard}.tar")) as writer:
+    folder.mkdir(exist_ok=True)
+    for shard in range(n):
+        with webdataset.TarWriter(str(folder / f"{shard}.tar")) as writer:
             for i, colour in enumerate(list(COLOURS)[:6]):
                 picture = io.BytesIO()
                 plain_picture(colour, 10 * shard + i).save(picture, "PNG")
                 writer.write({"__key__": f"{shard}-{i}", "png": picture.getvalue(), "txt": f"{colour} {shard} {i}"})
+
+
+def test_what_is_held_out_of_shards_is_found_again(tiny_run: Path, tmp_path: Path) -> None:
+    write_shards(tmp_path)
     model = str(tiny_run)
     events = list(train(settings_of(tmp_path / "{0..2}.tar", tmp_path / "run", model=model)))
     config, held_out = read_held_out(tmp_path / "run")
@@ -126,6 +131,28 @@ def test_what_is_held_out_of_shards_is_found_again(tiny_run: Path, tmp_path: Pat
     assert (started.n_train, started.n_val) == (12, 6)
     with pytest.raises(InputError, match=r"1\.tar: a shard to train on and one of --val"):
         open_source(settings_of(tmp_path / "{0..1}.tar", tmp_path / "x", model=model, val=str(tmp_path / "1.tar")))
+
+
+@pytest.mark.parametrize("root", ["now", "now/shards"])
+def test_shards_that_were_moved_are_measured_where_they_are_now(
+    root: str, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "before").mkdir()
+    write_shards(tmp_path / "before" / "shards", 4)
+    source = tmp_path / "before" / "shards" / "{0..3}.tar"
+    config = settings_of(source, tmp_path / "run", model=str(tiny_run), val_fraction=0.5)
+    events, held_out = list(train(config)), open_source(config).val
+    (tmp_path / "before").rename(tmp_path / "now")
+    run, precision = str(tmp_path / "run"), ["--device", "cpu", "--precision", "fp32"]
+    asked = ["eval", "--model", str(tiny_run), "--split", run, *precision, "--json"]
+    with pytest.raises(InputError, match=r"2 of its 2 shards are not where they were, the first: .* --images-root DIR"):
+        perform(asked)
+    with pytest.raises(InputError, match=f"2 of its 2 shards are not in {run}, the first: "):
+        perform([*asked, "--images-root", run])
+    assert not perform([*asked, "--images-root", str(tmp_path / root)])
+    said, measured = json.loads(capsys.readouterr().out), before_training(events)
+    assert said["n_images"] == measured["n_images"] == 12
+    assert read_held_out(Path(run), tmp_path / root)[1].pairs == held_out
 
 
 def test_images_that_are_held_out_are_not_trained_on(

@@ -34,10 +34,10 @@ def red(tmp_path: Path) -> Path:
 
 def test_rows_without_caption_or_image_are_counted_and_left_out(red: Path) -> None:
     table = red.with_name("pairs.csv")
-    table.write_text("\ufefffile,text\nred.png, a  red \npicture.png,gone\nred.png,\n,x\n")
+    table.write_text("\ufefffile,text\nred.png, a  red \npicture.png,gone\nred.png,\nred.png,\u200b \n,x\n")
     found = read_pairs(table, Keys.of(image="file", caption="text"))
     assert found.pairs == [Pair(red, ("a red",))]
-    assert (found.without_caption, found.without_image) == (1, 2)
+    assert (found.without_caption, found.without_image) == (2, 2)
 
 
 def test_a_tsv_is_cut_at_tabs(red: Path) -> None:
@@ -292,6 +292,14 @@ def test_class_folders_are_labels_with_templates(colour_folder: Path) -> None:
     assert {pair.label for pair in found.pairs} == {"dark_red", "green", "blue"}
     by_default = open_pairs(str(colour_folder), folders=True)
     assert by_default.pairs[0].captions == tuple(text.replace("{}", "blue") for text in DEFAULT_TEMPLATES)
+
+
+def test_class_folders_of_one_name_in_two_forms_are_one_class(colour_folder: Path) -> None:
+    (colour_folder / "red").rename(colour_folder / "caf\u00e9")
+    (colour_folder / "green").rename(colour_folder / "cafe\u0301")
+    found = read_class_folders(colour_folder)
+    assert sorted(str(pair.label) for pair in found.pairs) == ["blue"] * 4 + ["caf\u00e9"] * 8
+    assert not found.left_out.found
 
 
 def test_unusable_class_folders_say_why(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import dataclasses
 import json
 import tarfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from base.errors import InputError
 from encoder.lazy import open_encoder
 from encoder.model.load import build_clip, fingerprint, load_clip, load_encoder
 from encoder.model.text import TextTower
@@ -25,9 +27,10 @@ from training.config import TrainConfig
 from training.evaluation.saying import what_words_say
 from training.fed import note_what_words_say
 from training.held_out import HeldOut
+from training.held_out_table import read_held_out
 from training.mixture import Mixture
 from training.records.checkpoint import TrainState, load_state, save_model
-from training.records.events import Warned
+from training.records.events import Epoch, Warned
 from training.train import train
 
 SUBJECTS = ("boat", "tree", "house")
@@ -115,8 +118,30 @@ def test_a_resumed_run_notes_what_the_whole_one_would(config: TrainConfig, tmp_p
     state = load_state(Path(config.out) / "last", lambda _: None)
     assert state.read
     list(train(TrainConfig.load(Path(config.out)), resume=True))
+    assert noted(tmp_path / "whole").says
     assert noted(config.out) == noted(tmp_path / "whole")
     assert noted(f"{config.out}/last") == noted(tmp_path / "whole" / "last")
+
+
+@pytest.mark.parametrize("end", ["in an epoch", "between epochs", "by a failure", "out of patience"])
+def test_however_a_run_ends_its_model_comes_with_what_its_words_say(config: TrainConfig, end: str) -> None:
+    config = dataclasses.replace(config, patience=1 if end == "out of patience" else None, epochs=30)
+    steps = 0
+    stop_at = {"in an epoch": 17, "between epochs": 18}.get(end)  # of 5 steps each
+
+    def should_stop() -> bool:
+        nonlocal steps
+        steps += 1
+        return steps == stop_at
+
+    with pytest.raises(InputError, match="none of the 8 images") if end == "by a failure" else nullcontext():
+        for event in train(config, should_stop=should_stop):
+            if isinstance(event, Epoch) and event.epoch == 3 and end == "by a failure":
+                for pair in read_held_out(Path(config.out))[1].pairs:
+                    Path(str(pair.image)).unlink()
+    read = noted(config.out)
+    assert read.ids, "the model of before the first step is the best one"
+    assert read.says
 
 
 def test_a_run_that_was_begun_before_such_notes_makes_none(config: TrainConfig) -> None:

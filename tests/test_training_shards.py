@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import webdataset
+from colour_encoder import ColourEncoder
 from PIL import Image
 
 from base.errors import InputError, TrainingError
@@ -25,6 +26,7 @@ from training.data.keys import Keys
 from training.data.loader import Batch, Feeding
 from training.data.pairs import Pair
 from training.data.shards import ShardLoader, count_samples, hold_out_shards, read_shard_pairs
+from training.evaluation.evaluate import encode_pairs
 
 SMALL = Preprocess(size=16)
 
@@ -194,8 +196,12 @@ def test_a_rank_with_less_starts_its_shards_over(shards: Callable[..., list[str]
 
 def test_broken_images_are_left_out_and_counted(tmp_path: Path) -> None:
     samples = [{"png": b"broken" if i == 5 else png(i), "txt": f"number {i}"} for i in range(12)]
-    batches = list(loader([write(tmp_path / "a.tar", samples)]).epoch(1))
-    assert sum(batch.skipped for batch in batches) == 1
+    shard = write(tmp_path / "a.tar", samples)
+    batches = list(loader([shard]).epoch(1))
+    [unreadable] = [said for batch in batches for said in batch.unreadable]
+    assert unreadable.startswith(f"0005 in {shard}: ")
+    [skipped] = encode_pairs(ColourEncoder(), read_shard_pairs([shard]).pairs).skipped
+    assert skipped["path"] == f"0005 in {shard}"
     assert sorted(captions(batches)) == sorted(f"number {i}" for i in range(12) if i != 5)
     assert all(len(batch.pixels) + batch.skipped == 4 for batch in batches)
 
@@ -325,6 +331,12 @@ def test_what_cannot_be_trained_on_says_so(tmp_path: Path, shards: Callable[...,
     bare = write(tmp_path / "bare.tar", [{"png": png(i)} for i in range(8)])
     with pytest.raises(InputError, match=r"no image with a .txt"):
         list(loader([bare]).epoch(0))
+    dotted = write(tmp_path / "dotted.tar", [{"__key__": f"v1.0-{i}", "png": png(i), "txt": "a"} for i in range(2)])
+    with pytest.raises(InputError, match=r"1 of 1 samples with a dot in their name, which ends at its first one"):
+        read_shard_pairs([dotted])
+    (tmp_path / "empty.tar").touch()
+    with pytest.raises(InputError, match=r"empty\.tar: cannot be read as a tar file of samples \(is empty\); copy"):
+        count_samples([str(tmp_path / "empty.tar")])
     with pytest.raises(InputError, match='--caption-key "" names no column'):
         Keys.of(caption="")
 

@@ -81,7 +81,7 @@ class TrainConfig:
     interpolate: bool = _option(True, "At the end try weights between start and best (WiSE-FT).")
 
     loss: str = _option("info-nce", f"{', '.join(LOSSES[:-1])} or {LOSSES[-1]}.")
-    temperature: float | None = _option(None, "Fix it.", show_default="learned")
+    temperature: float | None = _option(None, "Of the softmax or sigmoid: fix it, 0.01 to 1.", show_default="learned")
     margin: float | None = _option(
         None, "Distance of contrastive and triplet.", show_default="contrastive 1.4, triplet 0.2"
     )
@@ -102,7 +102,7 @@ class TrainConfig:
     )
     weight_decay: float = _option(0.2, "Decay of weight matrices.")
     warmup: float = _option(0.1, "Part of all steps in which the learning rate rises.")
-    layer_decay: float = _option(1.0, "Each layer learns so much slower than the one above.")
+    layer_decay: float = _option(1.0, "Learning rate of a layer, as part of that of the layer above.")
     grad_clip: float = _option(1.0, "Largest norm of a gradient.")
     patience: int | None = _option(None, "Stop after so many epochs without a better one.")
 

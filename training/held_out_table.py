@@ -56,7 +56,8 @@ def read_held_out(run: Path, images_root: Path | None = None) -> tuple[TrainConf
 
     Args:
         run: its folder.
-        images_root: a folder that the images were moved into, with the folders that they lay in or without.
+        images_root: a folder that the images, or shards, were moved into, with the folders that they lay in or
+            without.
 
     Raises:
         TrainingError: no run folder, or one from before the table was written.
@@ -69,17 +70,35 @@ def read_held_out(run: Path, images_root: Path | None = None) -> tuple[TrainConf
     with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.reader(file)
         if next(rows, None) == ["shard"]:
-            return config, read_shard_pairs([shard for [shard] in rows], config.keys)
+            shards = [Path(shard) for [shard] in rows]
+            return config, read_shard_pairs(_shards_now(shards, run, images_root), config.keys)
         images = [image for row in rows if row and (image := _path_of(row[0])).is_absolute()]  # as they are written
     labels = replace(Keys(), label="label" if config.folders or config.label_key else None)
     if images and images_root is None and not any(map(_is_file, images)):
         raise InputError(
-            f"{table}: none of its {len(images)} images is where it was, the first: {images[0]}; if they were moved, "
-            f"glimpse eval --split {run} --images-root DIR measures them where they are now"
+            f"{table}: none of its {len(images)} images is where it was, the first: {images[0]}{_if_moved(run)}"
         )
     were = _folder_before(images, images_root) if images_root is not None else None
     keys = labels.images_only() if config.images_only or config.folders else labels
     return config, read_pairs(table, keys, images_root=images_root, images_were=were)
+
+
+def _shards_now(shards: Sequence[Path], run: Path, root: Path | None) -> list[str]:
+    """Where shards lie now. InputError: one of them is not there, and without its samples it is another measure."""
+    now = shards
+    if root is not None and (before := _folder_before(shards, root)) is not None:
+        now = [root / shard.relative_to(before) for shard in shards]
+    if missing := [shard for shard, place in zip(shards, now, strict=True) if not _is_file(place)]:
+        where = f"not in {root}" if root is not None else "not where they were"
+        raise InputError(
+            f"{run / HELD_OUT}: {len(missing)} of its {len(shards)} shards are {where}, the first: {missing[0]}"
+            f"{_if_moved(run)}"
+        )
+    return [str(shard) for shard in now]
+
+
+def _if_moved(run: Path) -> str:
+    return f"; if they were moved, glimpse eval --split {run} --images-root DIR measures them where they are now"
 
 
 def _folder_before(images: Sequence[Path], root: Path) -> Path | None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from base.errors import InputError, TrainingError
+from base.errors import GlimpseError, InputError, TrainingError
 from base.read_ahead import one_ahead
 from encoder.model.load import ClipParts
 from encoder.model.weights import CONFIG, WEIGHTS
@@ -99,7 +100,8 @@ class _Run:
             if not (self._out / CONFIG).exists() or not (self._out / WEIGHTS).exists():
                 raise TrainingError(f"{self._out}: its best model is no longer there; put it back, or begin a new run")
         self._fed = None if self._state.read is None or not self._learner.reads else Fed(self._state.read)
-        self._warnings = RunWarnings(config, source, self._learner, self._held_out, world=ranks.world)
+        picture = self._loader.reader.picture
+        self._warnings = RunWarnings(config, source, self._learner, self._held_out, picture, world=ranks.world)
         self._stepper = Stepper(
             self._learner.towers,
             Objective(config, ranks),
@@ -135,13 +137,19 @@ class _Run:
                     if any(self._ranks.everyone(should_stop())):
                         state.epoch_seconds = time.perf_counter() - started
                         self._save_state()
+                        self._note_what_words_say()
                         yield self._finished(stopped=True)
                         return
                 yield from self._end_epoch(epoch, started=started)
                 if epoch < config.epochs and any(self._ranks.everyone(should_stop())):
+                    self._note_what_words_say()
                     yield self._finished(stopped=True)
                     return
             yield from self._finish()
+        except GlimpseError:
+            with suppress(GlimpseError, OSError):  # what ended the run is what there is to say
+                self._note_what_words_say()
+            raise
         finally:
             if self._ranks.first:
                 self._journal.close()
@@ -200,10 +208,11 @@ class _Run:
             result = self._stepper(batch, state.step, counts, (state.step - 1) / self._total_steps, inputs)
             if not result.finite:
                 number = state.step - (epoch - 1) * len(self._loader)
+                or_fp32 = "" if self._learner.precision == "fp32" else ", or --precision fp32,"
                 raise TrainingError(
                     f"the loss or its gradient is not finite at step {state.step} (epoch {epoch}, batch {number} of "
                     f"{len(self._loader)}); the last good state is in {self._out / 'last'}. Try a lower --lr than "
-                    f"{config.peak_lr:g}, or --precision fp32, with another --out"
+                    f"{config.peak_lr:g}{or_fp32} with another --out"
                 )
             if self._fed and inputs:
                 self._fed.note(inputs[1])
@@ -303,8 +312,7 @@ class _Run:
                 yield Interpolated(found["alpha"], found["sweep"])
         if self._ranks.first:
             mixture.write()
-            captions = (text for pair in self._source.at_hand[:LOOKED_AT] for text in pair.captions)
-            note_what_words_say(self._out, captions, self._learner.device)
+            self._note_what_words_say()
             self._write_results(ended=True)  # nothing was learned since the state was saved
         self._ranks.wait()
         yield from map(Warned, news(before, self._warnings.by_now(state, ended=True)))
@@ -331,6 +339,12 @@ class _Run:
         """What all processes have fed to the text tower by now, into the state; all of them call it."""
         if self._fed:
             self._state.read = self._fed.ids(self._ranks)
+
+    def _note_what_words_say(self) -> None:
+        """However the run ends: of the model that it leaves."""
+        if self._ranks.first:
+            captions = (text for pair in self._source.at_hand[:LOOKED_AT] for text in pair.captions)
+            note_what_words_say(self._out, captions, self._learner.device)
 
     def _write_results(self, *, ended: bool = False) -> None:
         state = self._state

@@ -63,4 +63,5 @@ def others_said(others: Counter[str]) -> str:
     named = [(kind, count) for kind, count in others.most_common() if kind][:KINDS]
     rest = others.total() - sum(count for _, count in named)
     said = [f"{count} {kind}" for kind, count in named] + [f"{rest} other"] * bool(rest)
-    return f"{others.total()} files are no pictures: {', '.join(said)}"
+    count = "1 file is no picture" if others.total() == 1 else f"{others.total()} files are no pictures"
+    return f"{count}: {', '.join(said)}"

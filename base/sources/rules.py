@@ -105,6 +105,7 @@ class Rules:
             that is walked (or the whole path). * and ? and [] are as in a shell; * also stands for "/". A "/" at the
             end is for folders alone, a "!" before it takes back, a backslash has the next sign stand for itself.
         follow_links: walk what links to folders lead to, each folder once.
+        elsewhere: where the folders really lie that are walked at their own places, whatever link leads to them.
         any_name: a file without a picture's suffix is one if its first bytes are a picture's.
         by_request: they are fields of a request, not options of a command: so what is said calls them.
         opened: gives a name for as long as a file or folder is looked into, of the very one that it has judged; an
@@ -114,6 +115,7 @@ class Rules:
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
     any_name: bool = False
+    elsewhere: frozenset[str] = frozenset()
     by_request: bool = False
     opened: Callable[[Path], AbstractContextManager[Path]] = nullcontext
 

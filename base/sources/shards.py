@@ -100,7 +100,10 @@ def is_image(suffix: str) -> bool:
 
 def broken(shard: str, error: Exception) -> InputError:
     """What to raise for a shard that cannot be read."""
-    reason = " ".join(str(error.args[0] if error.args else error).split())
+    why = getattr(error, "strerror", None) or (error.args[0] if error.args else error)
+    reason = " ".join(str(why).split())
+    if reason.startswith("file could not be opened"):  # tarfile tells of each way that it tried
+        reason = "is none, packed or not" if Path(shard).stat().st_size else "is empty"
     return InputError(f"{shard}: cannot be read as a tar file of samples ({reason}); copy it again or leave it out")
 
 

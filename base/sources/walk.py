@@ -112,9 +112,12 @@ def no_images(folders: Sequence[Path], rules: Rules = Rules()) -> str:
 
 
 def class_folder(image: Path, folder: Path) -> str | None:
-    """The class of an image in a folder of class folders: the folder right below `folder`; None if it is in none."""
+    """The class of an image in a folder of class folders: the folder right below `folder`; None if it is in none.
+
+    Two whose names differ in Unicode's form alone, as two systems write them, are one class.
+    """
     parts = image.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else None
+    return unicodedata.normalize("NFC", parts[0]) if len(parts) > 1 else None
 
 
 def check_class_names(names: Iterable[str], folder: Path) -> None:
@@ -150,6 +153,10 @@ def trailing_numbers(path: str | Path) -> int:
     """How many small numbers a name ends in: A-1, A 2, A_3, A~4, A[5] have one more than A, IMG_1-1 than IMG_1."""
     stem = re.sub(r"\.[^.]{1,10}$", "", os.path.basename(path))  # noqa: PTH119
     return len(re.findall(r"[\s_\-~#.\[]\d{1,2}\]?(?=(?:[\s_\-~#.\[]\d{1,2}\]?)*$)", stem))
+
+
+def _is_in(folder: str, other: str) -> bool:
+    return f"{folder}/".startswith(f"{other.rstrip('/')}/")
 
 
 class _Walk:
@@ -267,11 +274,18 @@ class _Walk:
             if self._left_out is not None:
                 self._left_out.add(f"folders named {path.name}, which is not photos", str(path))
             return False
-        if not entry.is_symlink():
-            return True
-        if self._rules.follow_links:  # what lies below the root is walked at its own place
+        is_link = entry.is_symlink()
+        if self._rules.follow_links and (is_link or self._rules.elsewhere):
             real = os.path.realpath(path)
-            return not f"{real}/".startswith(f"{self._real_root}/")
+            if _is_in(real, self._real_root):
+                return not is_link  # it is walked at its own place
+            if not any(_is_in(real, other) for other in self._rules.elsewhere):
+                return True
+            if self._left_out is not None:
+                self._left_out.add("linked folders whose pictures are indexed by another name", str(path))
+            return False
+        if not is_link:
+            return True
         if self._left_out is not None:
             self._left_out.add(f"linked folders ({self._rules.called('follow_links')} follows them)", str(path))
         return False

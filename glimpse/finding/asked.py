@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from base.errors import InputError
 from base.sources.walk import is_image_name
+from base.words import is_blank
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
@@ -26,7 +27,7 @@ AWAY = 0.5
 
 def check_words(words: str) -> None:
     """InputError for what nobody means as a description."""
-    if not any(character.isprintable() and not character.isspace() for character in words):
+    if is_blank(words):
         raise InputError('the text is empty: say what to look for, as in glimpse search "red shirt"')
     path = words.strip()
     if path.lower().startswith("data:image/"):

@@ -109,7 +109,8 @@ def _corrections(run: Run, table: Path) -> tuple[list[Item], LeftOut]:
     """What a table or class folders say of images of the run. InputError if they say nothing of any."""
     label_set = labels_of(run).label_set
     none: list[Path] = []
-    truth = read_truth(table, label_set.labels, none=none)
+    folder = run.info().source.folder
+    truth = read_truth(table, label_set.labels, none=none, folder=Path(folder) if folder else None)
     said = [
         (path, [name for name, is_given in zip(label_set.names, has, strict=True) if is_given])
         for path, has in zip(truth.images, truth.has, strict=True)

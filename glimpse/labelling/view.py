@@ -157,11 +157,19 @@ def _print_changes(name: str, changes: Changes, *, dry: bool) -> None:
     counts = [f"{count} {ONE.get(what, what) if count == 1 else what}" for what, count in changes.done.items()]
     counts += [f"{changes.taken_back} taken back"] * bool(changes.taken_back)
     would = "would be " if dry and counts else ""
-    console.err.print(f"{name}: {would}{', '.join(counts) or 'as it is'}")
+    console.err.print(f"{_called(name)}: {would}{', '.join(counts) or 'as it is'}")
     for said in changes.first:
         console.err.print(f"  {said}")
     if (more := changes.foreseen - len(changes.first)) > 0:
         console.err.print(f"  ... and {more} more; --json lists them all")
+
+
+def _called(output: str) -> str:
+    """What an output is to a person: the folder, the key of metadata, or where keywords stand."""
+    kind, how, *rest = output.split(" ", 2)
+    if kind == "words":
+        return "keywords in image files" if how == "embedded" else "keywords in XMP sidecars"
+    return rest[0] if kind == "folders" else output
 
 
 def _print_failures(failures: Sequence[Failure]) -> None:

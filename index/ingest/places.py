@@ -116,24 +116,39 @@ class Places:
 def roots_of(collection: Collection, folders: Iterable[Path]) -> list[Path]:
     """Folders by the names that a collection has them by, absolute, each once.
 
-    A folder that was indexed, or lies in one that was, and is named by a link now, or in other capitals on a disk that
-    takes them for equal, would have all its pictures a second time.
+    A folder that was indexed, or lies in one that was, and is named by a link now, or by its own name where a link to
+    it was followed, or in other capitals on a disk that takes them for equal, would have all its pictures twice.
     """
+    kept = collection.places()
     known: dict[tuple[int, int], list[Path]] = {}
-    for name in sorted(_those_like(0, collection.places().get("looked"))):
+    for name in sorted(_those_like(0, kept.get("looked"))):
         _add(known, Path(name))
+    entered: dict[int, list[str]] = {}  # by their inodes, which other disks have too
+    for name, (inode, _) in sorted(_those_like([0, 0], kept.get("folders")).items()):
+        entered.setdefault(inode, []).append(name)
     found = []
     for folder in folders:
         path = Path(os.path.abspath(folder))  # noqa: PTH100  keeps links as named
         real = Path(os.path.realpath(path))
         for above in (real, *real.parents):
-            if names := known.get(_key(above) or (0, 0)):
+            key = _key(above) or (0, 0)
+            if names := known.get(key) or [Path(name) for name in entered.get(key[1], ()) if _key(Path(name)) == key]:
                 others = [name / real.relative_to(above) for name in names]
                 path = path if path in others else others[0]
                 break
         _add(known, path)
         found.append(path)
     return found
+
+
+def elsewhere(collection: Collection, roots: Sequence[Path]) -> frozenset[str]:
+    """Where the folders really lie that a collection has pictures from by names that are not below these roots.
+
+    With the roots themselves: what a link in one of them leads to may be there already.
+    """
+    looked = map(Path, _those_like(0, collection.places().get("looked")))
+    others = [folder for folder in looked if not _is_in(folder, roots) and any(True for _ in collection.paths(folder))]
+    return frozenset(os.path.realpath(folder) for folder in (*roots, *others))
 
 
 def _add(known: dict[tuple[int, int], list[Path]], path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from index.ingest.captions import Captions
 from index.ingest.copies import KnownBytes
 from index.ingest.diff import FileInfo, Files, compare
 from index.ingest.gone import divide
-from index.ingest.places import Places
+from index.ingest.places import Places, elsewhere
 from index.ingest.rejection import measure_rejection
 from index.ingest.report import IndexReport
 from index.ingest.scan import check_folders, entries_at, files_at, outermost, place_of
@@ -102,6 +102,8 @@ def index_folders(
         InputError: a folder is missing, or empty without `allow_empty`. Nothing has been changed then.
     """
     roots = check_folders(collection, folders, options.rules, allow_empty=options.allow_empty)
+    if options.rules.follow_links:
+        options = replace(options, rules=replace(options.rules, elsewhere=elsewhere(collection, roots)))
     total = sum(1 for root in roots for _ in image_names(root, options.rules)) if progress else 0
     told = (progress, total) if progress else None
     run = _Run(collection, encoder, roots, options, report or IndexReport(), turn or nullcontext(), told)

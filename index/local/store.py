@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, DiskUnavailable, InputError
+from base.errors import (
+    CollectionDamaged,
+    CollectionError,
+    CollectionNotFound,
+    DiskFull,
+    DiskUnavailable,
+    InputError,
+)
 from base.files import fsync_file
 from index.entry import CollectionInfo, not_found
 from index.local.catalog.catalog import Catalog
@@ -100,9 +107,11 @@ class LocalStore:
         lock = lock_writer(folder, name) if writable else None
         try:
             return LocalCollection(folder, lock, read_only=read_only)
-        except BaseException:
+        except BaseException as error:
             if lock is not None:
                 os.close(lock)
+            elif isinstance(error, DiskFull) and not read_only:  # SQLite needs space, even to read what it may write
+                return LocalCollection(folder, None, read_only=True)
             raise
 
     def info(self, name: str, *, read_only: bool = False) -> CollectionInfo:

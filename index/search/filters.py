@@ -41,6 +41,7 @@ DEEPEST = 16  # filters inside filters
 MOST = 1000  # conditions
 MOST_VALUES = 10_000  # of an `any` or `except`
 MOST_IN_ALL = 1_000_000  # values and ids of a filter
+_DAY = re.compile(r"\d{4}(-\d\d){0,2}([T ]\d\d(:\d\d){0,2}(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")  # or less of one, as 2024-05
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -218,7 +219,7 @@ def _reader(key: str, at: str) -> Callable[[object, str], Value]:
         "file.width": _number,
         "file.height": _number,
         "file.modified": _moment,
-        "file.taken": _text,
+        "file.taken": _day,
     }
     if key not in readers:
         raise InputError(f"{at}: no {key!r}; there are {', '.join(readers)}")
@@ -239,6 +240,14 @@ def _number(value: object, at: str) -> int | float:
     if not math.isfinite(value):
         raise InputError(f"{at}: NaN and infinity are no numbers in JSON")
     return value
+
+
+def _day(value: object, at: str) -> str:
+    """A moment on the clock of a place, or as much of one as is given, as it is kept: compared as text."""
+    text = _text(value, at)
+    if text and not _DAY.fullmatch(text):
+        raise InputError(f"{at}: must be a moment in ISO 8601, or a part of one, as 2024-05")
+    return text.replace(" ", "T", 1)
 
 
 def _text(value: object, at: str, what: str = "a text") -> str:

@@ -171,6 +171,10 @@ class Journal:
         while block := steps.last_steps(self._store, before, TOGETHER):
             back: list[KeptStep] = []
             for kept in block:
+                if not kept.sound:
+                    reason = "what the journal says of it is damaged, so what it did stays as it is"
+                    changes.failed.append(Failure(f"step {kept.id}", reason))
+                    continue
                 output = self.outputs[kept.output]
                 try:
                     output.undo(self._judged(output, output.step_of(kept.kind, kept.what)))

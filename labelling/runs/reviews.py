@@ -138,11 +138,10 @@ def _ruled(label: str | None) -> str:
 
 def examples(store: RunStore) -> tuple[list[int], list[bytes | None], list[list[str]]]:
     """Ids, kept vectors and labels of the images that a person has looked at."""
-    rows = store.query(
-        f"SELECT id, vector, answers FROM images WHERE reviewed IN {BY_PERSON} AND error = '' ORDER BY id"
-    )
-    labels = [[label for label, _ in json.loads(answers)] for _, _, answers in rows]
-    return [row[0] for row in rows], [row[1] for row in rows], labels
+    where = f"WHERE reviewed IN {BY_PERSON} AND error = '' ORDER BY id"
+    ids, vectors = store.vectors(where)
+    rows = store.query(f"SELECT answers FROM images {where}")
+    return ids, vectors, [[label for label, _ in json.loads(answers)] for (answers,) in rows]
 
 
 def keep_of(store: RunStore, names: Sequence[str]) -> None:

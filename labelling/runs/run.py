@@ -123,6 +123,7 @@ class Run:
             InputError: there is no image, or a file is there that is not the run's own. Nothing was changed then.
             GlimpseError, OSError: it was ended half-way: the disk is full, the model is gone. The same call goes on.
         """
+        self.store.check_rows()
         names = labels.label_set.names
         journal = self._journal(names, self._origin(going.tool, source.model), collection, overwrite=going.overwrite)
         check_lists(self.store, self._outputs.files, overwrite=going.overwrite)
@@ -154,6 +155,7 @@ class Run:
         Raises:
             InputError: nothing was labelled yet, or a file is there that is not the run's own.
         """
+        self.store.check_rows()
         labels = LabelsAsked.of(self.store)
         if labels is None or self.store.count(undecided=True):
             raise InputError(f"run {self.id} was ended before all was labelled: ask for the same labels once more")

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelling.runs.store import RunStore
+from labelling.runs.tables import SEALS
 
 
 @dataclass(frozen=True, slots=True)
 class KeptStep:
-    """A step of the journal: what an output does for an image, as JSON; begun, or done."""
+    """A step of the journal: what an output does for an image, as JSON; begun, or done. Not `sound`: it is damaged."""
 
     id: int
     output: str
@@ -20,6 +21,7 @@ class KeptStep:
     kind: str
     what: dict[str, Any]
     done: bool
+    sound: bool = True
 
 
 def begin(store: RunStore, output: str, begun: Sequence[tuple[int | None, str, dict[str, Any]]]) -> range:
@@ -53,8 +55,8 @@ def steps_of(store: RunStore, output: str, image: int) -> list[KeptStep]:
 
 
 def last_steps(store: RunStore, before: int | None = None, limit: int = 256) -> list[KeptStep]:
-    """The last steps, the newest first, from below an id."""
-    return _steps(store, "WHERE id < :before ORDER BY id DESC LIMIT :limit", before=before or 1 << 62, limit=limit)
+    """The last steps, the newest first, from below an id; those that are damaged as well, without what they did."""
+    return _read(store, "WHERE id < :before ORDER BY id DESC LIMIT :limit", before=before or 1 << 62, limit=limit)
 
 
 def count_steps(store: RunStore) -> int:
@@ -90,8 +92,17 @@ def forget_applied(store: RunStore) -> None:
 
 
 def _steps(store: RunStore, where: str, **values: object) -> list[KeptStep]:
-    found = store.query(f"SELECT id, output, image, kind, what, done FROM steps {where}", **values)
+    """GlimpseError if one of them is damaged."""
+    found = _read(store, where, **values)
+    if not all(step.sound for step in found):
+        raise store.damaged("a step of the journal is not as it was written")
+    return found
+
+
+def _read(store: RunStore, where: str, **values: object) -> list[KeptStep]:
+    sound = f"checksum IS {SEALS['steps']}"
+    found = store.query(f"SELECT id, output, image, kind, what, done, {sound} FROM steps {where}", **values)
     return [
-        KeptStep(key, output, image, kind, json.loads(what), bool(done))
-        for key, output, image, kind, what, done in found
+        KeptStep(key, output, image, kind, json.loads(what) if sound else {}, bool(done), bool(sound))
+        for key, output, image, kind, what, done, sound in found
     ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import starmap
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,8 @@ from labelling.runs.tables import (
     DISTRUSTED,
     OPEN,
     PUT,
+    SEALS,
+    VECTOR_SEAL,
     Found,
     FoundEntry,
     Row,
@@ -43,12 +44,6 @@ def _listed(path: bytes, answers: str | None, guess: str | None, error: str, cut
 
 class RunStore(RunDatabase):
     """An open store. Raises as `RunDatabase`."""
-
-    def check(self) -> None:
-        """Read all of it. GlimpseError if it is damaged, as far as SQLite can tell: rows have no checksums."""
-        super().check()
-        for _ in self.listed():
-            pass
 
     # --- images ---
 
@@ -141,15 +136,17 @@ class RunStore(RunDatabase):
         """The same for a file."""
         after = b""
         while block := self.query(
-            "SELECT path, answers, guess, error, cut_off, width, height FROM images WHERE path > :after"
-            " ORDER BY path LIMIT :most",
+            f"SELECT checksum IS {SEALS['images']}, path, answers, guess, error, cut_off, width, height FROM images"
+            " WHERE path > :after ORDER BY path LIMIT :most",
             after=after,
             most=BLOCK,
         ):
+            if not all(row[0] for row in block):
+                raise self._damaged_row("images")
             with self._parsing():
-                listed = list(starmap(_listed, block))
+                listed = [_listed(*row) for _, *row in block]
             yield from listed
-            after = block[-1][0]
+            after = block[-1][1]
 
     def row(self, image: int) -> Row | None:
         """The image of that id."""
@@ -167,12 +164,7 @@ class RunStore(RunDatabase):
         `again`: also of those that have one, but from nobody.
         """
         which = OPEN if again else "answers IS NULL"
-        rows = self.query(
-            f"SELECT id, vector FROM images WHERE {which} AND error = '' AND id > :after ORDER BY id LIMIT :most",
-            after=after,
-            most=BLOCK,
-        )
-        return [row[0] for row in rows], [row[1] for row in rows]
+        return self.vectors(f"WHERE {which} AND error = '' AND id > :after ORDER BY id LIMIT {BLOCK}", after=after)
 
     def answers_of(self, ids: Sequence[int]) -> dict[int, str]:
         """What is kept, as JSON, of those of these images, in the order of their ids, that are decided."""
@@ -209,10 +201,13 @@ class RunStore(RunDatabase):
 
     def sample(self, most: int) -> tuple[list[int], list[bytes | None]]:
         """Ids and vectors of that many images, always the same of the same ones."""
-        rows = self.query(
-            "SELECT id, vector FROM images WHERE error = '' ORDER BY (id * 2654435761) % 4294967296, id LIMIT :most",
-            most=most,
-        )
+        return self.vectors("WHERE error = '' ORDER BY (id * 2654435761) % 4294967296, id LIMIT :most", most=most)
+
+    def vectors(self, where: str, **values: object) -> tuple[list[int], list[bytes | None]]:
+        """Ids and vectors (bytes of float16) of the images of a condition. GlimpseError for one that is damaged."""
+        rows = self.query(f"SELECT id, vector, vector_checksum IS {VECTOR_SEAL} FROM images {where}", **values)
+        if not all(sound for *_, sound in rows):
+            raise self._damaged_vector()
         return [row[0] for row in rows], [row[1] for row in rows]
 
     def rows_where(self, where: str, **values: object) -> list[Row]:

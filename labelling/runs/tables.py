@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -13,32 +14,44 @@ import orjson
 
 from labelling.rows import Answer, Labelled
 
-VERSION = 2
+VERSION = 3
+SEALED = {  # by table, what its rows have a checksum of; a vector, which most who read a row do not, has its own
+    "about": ("key", "value"),
+    "images": (
+        "id", "path", "origin", "stamp", "width", "height", "error", "cut_off", "answers", "guess", "margin", "reviewed"
+    ),
+    "steps": ("id", "output", "image", "kind", "what", "done"),
+    "said": ("review", "image", "answers", "guess", "margin", "reviewed"),
+}  # fmt: skip
+SEALS = {table: f"seal({', '.join(f'CAST({name} AS BLOB)' for name in names)})" for table, names in SEALED.items()}
+VECTOR_SEAL = "seal(vector)"
 CLEARNESS = "CREATE INDEX IF NOT EXISTS clearness ON images (margin, id) WHERE margin IS NOT NULL"
 SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS about (
+    key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER AS ({SEALS["about"]}) STORED) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, origin BLOB, stamp TEXT NOT NULL, vector BLOB,
     width INTEGER, height INTEGER, error TEXT NOT NULL, cut_off TEXT NOT NULL, answers TEXT, guess TEXT,
-    margin REAL, reviewed TEXT);
+    margin REAL, reviewed TEXT, checksum INTEGER AS ({SEALS["images"]}) STORED,
+    vector_checksum INTEGER AS ({VECTOR_SEAL}) STORED);
 CREATE INDEX IF NOT EXISTS undecided ON images (id) WHERE answers IS NULL AND error = '';
 {CLEARNESS};
 CREATE TABLE IF NOT EXISTS applied (
     output TEXT, image INTEGER, wanted TEXT NOT NULL, PRIMARY KEY (output, image)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS steps (
     id INTEGER PRIMARY KEY, output TEXT NOT NULL, image INTEGER, kind TEXT NOT NULL, what TEXT NOT NULL,
-    done INTEGER NOT NULL);
+    done INTEGER NOT NULL, checksum INTEGER AS ({SEALS["steps"]}) STORED);
 CREATE INDEX IF NOT EXISTS steps_of ON steps (image, output);
 CREATE INDEX IF NOT EXISTS begun ON steps (id) WHERE NOT done;
 CREATE TABLE IF NOT EXISTS said (
     review INTEGER, image INTEGER, answers TEXT, guess TEXT, margin REAL, reviewed TEXT,
-    PRIMARY KEY (review, image)) WITHOUT ROWID;
+    checksum INTEGER AS ({SEALS["said"]}) STORED, PRIMARY KEY (review, image)) WITHOUT ROWID;
 CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
 CREATE TEMP TABLE incoming (
     id INTEGER PRIMARY KEY, path BLOB NOT NULL, stamp TEXT NOT NULL, width INTEGER, height INTEGER);
 PRAGMA user_version = {VERSION};
 """
-COLUMNS = "id, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed"
+COLUMNS = ", ".join(SEALED["images"])
 OPEN = "(reviewed IS NULL OR reviewed = 'skipped')"  # nobody has said what an image is
 DISTRUSTED = "?"  # before the stamp of an image that is to be read anew though it may be the same
 _STILL = f"(images.stamp = '{DISTRUSTED}' || excluded.stamp AND NOT {OPEN})"
@@ -97,6 +110,11 @@ class FoundEntry(NamedTuple):
     stamp: str
     width: int | None
     height: int | None
+
+
+def seal(*values: bytes | None) -> int:
+    """CRC-32 of what a row holds. SQLite asks for it as a row is written, and to see that it still is what was."""
+    return crc32(b"\0".join([b"\xff" if value is None else value for value in values]))
 
 
 def row_of(columns: tuple[Any, ...]) -> Row:

@@ -19,7 +19,11 @@ def begin(store: RunStore) -> int:
 
 
 def note(store: RunStore, review: int, where: str, **values: object) -> None:
-    """Keep the images of a condition as they are before this review changes them. In a `writing`."""
+    """Keep the images of a condition as they are before this review changes them. In a `writing`.
+
+    GlimpseError if one of them is damaged.
+    """
+    store.check_images(where, **values)
     store.change(
         f"INSERT OR IGNORE INTO said SELECT :review, id, {COLUMNS} FROM images WHERE {where}", review=review, **values
     )

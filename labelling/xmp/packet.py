@@ -86,6 +86,8 @@ class Packet:
         self.data, self._encoding = _as_utf8(data)
         bare = self.data.rstrip(b"\0")  # some programs end a packet as C ends a text
         self.data, self._behind = bare, self.data[len(bare) :]
+        if not bare.strip():
+            raise XmpError(None, "is no XML: it is empty, as a full disk leaves one; delete it")
         if b"\0" in bare:
             raise XmpError(None, "is no XML: it has zero bytes")
         parsed = _Parser(self.data, wanted)

@@ -148,7 +148,8 @@ def labelled_images(
         for entry in sorted(scan, key=lambda entry: entry.name):
             if excluded.reason(Path(entry.path), is_folder=entry.is_dir()) or is_not_photos(Path(entry.path)):
                 continue
-            if not entry.name.startswith(".") and entry.name not in classes and entry.is_dir():
+            name = unicodedata.normalize("NFC", entry.name)  # as `class_folder` has it
+            if not name.startswith(".") and name not in classes and entry.is_dir():
                 why = " (a link)" if entry.is_symlink() else ""
                 left_out.add("class folders without images", entry.path + why)
     return images, left_out

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from base.errors import ImageError
-from encoder.image import Pixels, open_image
+from encoder.image import Pixels
 
 NEAR = 24  # of a colour's channels, how far each may lie from the ground's: a shadow, or what JPEG leaves
 ON_EDGE = 0.6  # of the picture's edge, what has the ground's colour: a model's legs may leave it
@@ -57,12 +57,12 @@ def thing_on_plain_ground(picture: Pixels) -> Mask | None:
     return thing if thing.any() else None
 
 
-def warnings_of_grounds(images: Iterable[Path | bytes], at_least: tuple[int, int]) -> list[str]:
-    """A line, if hardly any of the first images stand on plain grounds, decoded as the model needs them."""
+def warnings_of_grounds(images: Iterable[Path | bytes], read: Callable[[Path | bytes], Pixels]) -> list[str]:
+    """A line, if hardly any of the first images stand on plain grounds; `read` gives those that do as (h, w, 4)."""
     looked_at = plain = 0
     for image in images:
         try:
-            plain += thing_on_plain_ground(np.asarray(open_image(image, at_least=at_least))) is not None
+            plain += read(image).shape[2] == 4
         except ImageError:  # which is told when its turn comes
             continue
         looked_at += 1

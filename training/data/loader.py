@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -51,7 +52,13 @@ class Batch:
 
 
 class Loader(Protocol):
-    """What the training loop wants of its data."""
+    """What the training loop wants of its data.
+
+    Attributes:
+        reader: reads its pairs.
+    """
+
+    reader: RowReader
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -133,12 +140,16 @@ class RowReader:
     two_views: bool
     pictures: DecodedPictures = field(default_factory=lambda: DecodedPictures(0))
 
+    def picture(self, image: Path | bytes) -> Pixels:
+        """What an image is before any view of it is drawn, as `DecodedPictures.read` gives it. ImageError."""
+        return self.pictures.read(image, self.preprocess.height_width)
+
     def read(self, pair: Pair, ids: PairIds, seed: str, others: Sequence[Pair] = ()) -> Row | ImageError:
         """The row, or why its image cannot be read; all draws come from `seed`. Grounds are found among `others`."""
         try:
-            picture = self.pictures.read(pair.image, self.preprocess.height_width)
+            picture = self.picture(pair.image)
         except ImageError as error:
-            return error
+            return error if error.path else ImageError(getattr(pair.image, "name", None), error.reason)
         pixels = self._view(picture, seed, others)
         view = self._view(picture, f"{seed} second view", others) if self.two_views else None
         rng = random.Random(f"{seed} texts")  # of their own, so that more captions do not move the crops
@@ -153,7 +164,7 @@ class RowReader:
                 return None
             drawn = others[random.Random(f"{seed} ground").randrange(len(others))]
             try:
-                return self.pictures.read(drawn.image, self.preprocess.height_width)
+                return self.picture(drawn.image)
             except ImageError:  # which is told where it is a row itself
                 return None
 
@@ -182,7 +193,7 @@ class PairLoader:
         self._pairs = pairs
         self._ids = [pair_ids(pair) for pair in pairs]
         pictures = DecodedPictures.of(feeding.world, cut_out=feeding.augmentation.grounds > 0)
-        self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
+        self.reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
         self._feeding = feeding
         self._rows = feeding.rows()
 
@@ -200,10 +211,10 @@ class PairLoader:
 
         def read(index: int) -> Row | ImageError:
             seed = f"{feeding.seed} {epoch} {index}"
-            return self._reader.read(self._pairs[index], self._ids[index], seed, self._pairs)
+            return self.reader.read(self._pairs[index], self._ids[index], seed, self._pairs)
 
         for rows in read_batches(read, mine, self._rows, overlap=feeding.overlap):
-            yield self._reader.collate(rows)
+            yield self.reader.collate(rows)
 
 
 def _hash(key: str) -> int:

@@ -18,6 +18,7 @@ from base.errors import InputError
 from base.sources.left_out import LeftOut
 from base.sources.named_files import Names
 from base.sources.tables import Table, named
+from base.words import is_blank
 from encoder.image import sha256_of
 from training.data.keys import Keys
 
@@ -96,6 +97,12 @@ def _what_to_do(name: str) -> str:
     return ""
 
 
+class ShardImage(bytes):
+    """An image out of a shard: its bytes, and which sample of which shard it is."""
+
+    name = ""
+
+
 def make_pair(
     image: Path | bytes, captions: Sequence[str], labels: Sequence[str] = (), negatives: Sequence[str] = ()
 ) -> Pair:
@@ -111,7 +118,7 @@ def texts_of(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
     for key in keys:
         value = row.get(key)
         found += [clean(str(item)) for item in (value if isinstance(value, list) else [value]) if _is_text(item)]
-    return tuple(dict.fromkeys(text for text in found if text))
+    return tuple(dict.fromkeys(text for text in found if not is_blank(text)))
 
 
 def clean(text: str) -> str:

@@ -18,14 +18,16 @@ from base.read_ahead import read_batches
 from base.sources.left_out import LeftOut
 from base.sources.shards import TEXTS, broken, caption_in, is_image, need_webdataset, read_samples
 from base.sources.texts import decode_text, parse_json
+from base.words import is_blank
 from encoder.image import Preprocess
 from training.data.decoded import DecodedPictures
 from training.data.keys import Keys
 from training.data.loader import Batch, Feeding, Row, RowReader, pair_ids
-from training.data.pairs import Pair, PairSet, clean, make_pair, texts_of
+from training.data.pairs import Pair, PairSet, ShardImage, clean, make_pair, texts_of
 
 APART = "samples whose members do not follow each other in the tar (write it with tar --sort=name)"
 IN_TWO_FOLDERS = "samples whose image and text are in two folders of the tar (a sample is one name in one folder)"
+DOTTED = "samples with a dot in their name, which ends at its first one (write them with other names)"
 HALVES = {"samples without image", "samples without caption"}
 SHUFFLE_BUFFER = 1000  # samples; neighbours in a shard are often of one source, and a batch should not be
 
@@ -130,7 +132,7 @@ class ShardLoader:
         self._keys = keys
         self._feeding = feeding
         pictures = DecodedPictures(0, cut_out=feeding.augmentation.grounds > 0)
-        self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
+        self.reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
         self._rows = feeding.rows()
         self._batches = samples // feeding.batch_size
 
@@ -155,11 +157,11 @@ class ShardLoader:
 
         def read(item: tuple[int, Pair]) -> Row | ImageError:
             position, pair = item
-            return self._reader.read(pair, pair_ids(pair), f"{seed} {position}")
+            return self.reader.read(pair, pair_ids(pair), f"{seed} {position}")
 
         items = (item for [chunk] in chunks for item in chunk)
         for rows in read_batches(read, items, self._rows, overlap=overlap):
-            yield self._reader.collate(rows)
+            yield self.reader.collate(rows)
 
     def _endless(self, shards: Sequence[str], seed: str) -> Iterator[Pair]:
         """The usable samples of some shards, all of them before any comes again."""
@@ -192,8 +194,10 @@ def _samples(shard: str) -> Iterator[Mapping[str, Any]]:
 
 def _pair(sample: Mapping[str, Any], keys: Keys) -> tuple[Pair, str]:
     """What a sample holds, and why it cannot be used, as a reason of `LeftOut`; "" if it can."""
-    image = next((data for suffix, data in sample.items() if is_image(suffix)), b"")
-    problems = [] if image else ["samples without image"]
+    image = ShardImage(next((data for suffix, data in sample.items() if is_image(suffix)), b""))
+    image.name = f"{sample.get('__key__')} in {sample.get('__url__')}"
+    has_dot = not image and any(is_image(suffix.rpartition(".")[2]) for suffix in sample)
+    problems = [] if image else [DOTTED if has_dot else "samples without image"]
     fields: Any = {}
     captions: tuple[str, ...] = ()
     try:
@@ -206,7 +210,7 @@ def _pair(sample: Mapping[str, Any], keys: Keys) -> tuple[Pair, str]:
     if keys.captions and not captions:
         try:
             lines = decode_text(caption_in(sample)).splitlines()
-            captions = tuple(dict.fromkeys(text for text in map(clean, lines) if text))
+            captions = tuple(dict.fromkeys(text for text in map(clean, lines) if not is_blank(text)))
             problems += [] if captions else ["samples without caption"]
         except ValueError:
             problems.append("samples with a .txt that is not in UTF-8")

@@ -224,4 +224,4 @@ def _check_some(good: Sequence[Image], skipped: Sequence[dict[str, str]]) -> Non
 
 
 def _name(image: Image) -> str:
-    return f"{len(image)} bytes" if isinstance(image, bytes) else str(image)
+    return (getattr(image, "name", "") or f"{len(image)} bytes") if isinstance(image, bytes) else str(image)

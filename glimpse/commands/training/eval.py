@@ -43,7 +43,7 @@ def eval(  # noqa: A001  the command's name
     labels_file: LabelsFile = None,
     template: Template = None,
     images_root: Annotated[
-        Path | None, typer.Option(help="Where relative paths of --pairs start, or images of --split lie now.")
+        Path | None, typer.Option(help="Where relative paths of --pairs start, or what --split measures lies now.")
     ] = None,
     image_key: Annotated[str, typer.Option(help="Column of the image's path.")] = "image",
     caption_key: Annotated[str, typer.Option(help="Column of the text.")] = "title",
@@ -73,8 +73,12 @@ def eval(  # noqa: A001  the command's name
     if sum(source is not None for source in (pairs, folders, split)) != 1:
         raise InputError("give one of --pairs TABLE, --folders DIR and --split RUN")
     names = given_labels(labels, labels_file)
-    if folders is None and (names or template):
-        raise InputError("--labels, --labels-file and --template go with --folders")
+    if folders is None and (names or template or exclude or follow_links or any_name):
+        raise InputError(
+            "--labels, --labels-file, --template, --exclude, --follow-links and --any-name go with --folders"
+        )
+    if folders is not None and images_root is not None:
+        raise InputError("--images-root goes with --pairs and --split; --folders names the folder itself")
     if split is not None:
         run, held_out = read_held_out(split, images_root)
         left_out = held_out.left_out

@@ -17,7 +17,8 @@ from base.errors import InputError
 from base.words import counted
 from encoder.model.architectures import ARCHITECTURES
 from glimpse import completion
-from glimpse.options import AsJson, Threads
+from glimpse.grouped import REST
+from glimpse.options import OF_MODEL, AsJson, Threads
 from training.config import TrainConfig
 from training.run_folder import is_of_this_launch
 
@@ -34,6 +35,17 @@ Resume = Annotated[
 ]
 LIST = "list"  # of --init
 OFFERED = {"model": completion.models, "init": completion.beginning([LIST, *ARCHITECTURES])}
+GROUPS = {  # of --help, by the setting that each begins with
+    "model": "Where it starts",
+    "images_root": "What it reads, and holds out",
+    "lock_image": "What of it learns",
+    "loss": "Loss",
+    "epochs": "Steps",
+    "min_crop": "How pictures are shown to it",
+    "seed": REST,
+    "device": OF_MODEL,
+    "track": REST,
+}
 SETTINGS = {setting.name: setting for setting in fields(TrainConfig) if setting.default is not MISSING}
 
 
@@ -171,7 +183,9 @@ def _parameters() -> Iterator[inspect.Parameter]:
     own = inspect.signature(train, eval_str=True).parameters
     yield from (own[name] for name in ("context", "pairs", "out"))
     types = get_type_hints(TrainConfig)
+    group = ""
     for name, setting in SETTINGS.items():
+        group = GROUPS.get(name, group)
         more = {key: value for key, value in setting.metadata.items() if key not in ("is_path", "is_model", "flag")}
         names = () if setting.default is True else (_flag(name),)  # of one that is on typer makes --no-name as well
         kind, default = types[name], setting.default
@@ -181,7 +195,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
             kind = Path | None
         if name in OFFERED:
             more["autocompletion"] = OFFERED[name]
-        annotation = Annotated[kind, typer.Option(*names, **more)]  # type: ignore[valid-type]
+        annotation = Annotated[kind, typer.Option(*names, rich_help_panel=group, **more)]  # type: ignore[valid-type]
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     for name in ("resume", "threads", "json"):
         yield own[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)

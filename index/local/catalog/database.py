@@ -7,7 +7,6 @@ so that no thread owns one, and all can be closed at the end.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import threading
 import weakref
@@ -17,16 +16,16 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, InputError
+from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, DiskFull, InputError
 from base.files import fsync_file
-from base.sqlite_files import FAILING, Lies, Unmerged, as_it_lies, opened_as_it_lies
+from base.sqlite_files import FAILING, Lies, Unmerged, as_it_lies, is_full, may_be_written, opened_as_it_lies
 from index.local.catalog.pool import Pool
 
 __all__ = ["Connection", "Database", "interruptible"]
 
 WRITABLE = Lies("mode=rw")
 STEPS = 100_000  # of SQLite's machine between two looks at the clock: a millisecond or two
-FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want of space
+UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)  # what is said of a file that one may not write
 
 POOL = Pool[Connection]()
 
@@ -90,7 +89,7 @@ class Database:
             with self.reading() as db:
                 db.execute("PRAGMA schema_version")  # reads the file
         except CollectionError as error:
-            if self._read_only or not (_code(error) == sqlite3.SQLITE_CANTOPEN and _is_read_only(self.path)):
+            if self._read_only or _code(error) not in UNWRITABLE or may_be_written(self.path):
                 raise
             self._read_only = True
         with self.reading() as db:
@@ -343,24 +342,19 @@ def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
     code = _code(error)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return _damaged(path, error)
-    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < FULL):
-        return CollectionError(f"{path}: the disk is full; free some space and try again (nothing was changed)")
+    if is_full(path, code):
+        return DiskFull(f"{path}: the disk is full; free some space and try again (nothing was changed)")
     if code == sqlite3.SQLITE_IOERR:
         return CollectionError(f"{path}: {FAILING}")
     if code == sqlite3.SQLITE_READONLY:
         return CollectionError(f"{path}: on a read-only disk or not yours to write; make it writable and try again")
+    if code == sqlite3.SQLITE_CANTOPEN and path.exists() and not os.access(path, os.R_OK):
+        return CollectionError(f"{path}: may not be read by this user; give it read permission (chmod u+r)")
     if code == sqlite3.SQLITE_CANTOPEN:
         return CollectionError(
             f"{path}: cannot be opened; SQLite must be able to write in its folder, unless the disk is read-only"
         )
     return CollectionError(f"{path}: {' '.join(str(error).split())}")
-
-
-def _is_read_only(path: Path) -> bool:
-    try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except FileNotFoundError:  # deleted in this moment
-        return False
 
 
 def _damaged(path: Path, error: Exception) -> CollectionDamaged:
