@@ -148,7 +148,7 @@ class StoreUnavailable(CollectionError):
 
 
 class DiskUnavailable(StoreUnavailable):
-    """The disk that the collection lies on does not answer, or is not there."""
+    """The disk that the collection lies on does not answer, or is not there; its cause says where, to the log."""
 
     code = "disk_unavailable"
 

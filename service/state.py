@@ -93,7 +93,7 @@ class Service:
         if self.settings.store != LOCAL:
             places[str(Address.of(self.settings.store))] = STORE
         named = "|".join(map(_as_named, sorted(places, key=len, reverse=True)))
-        return re.sub(named, lambda found: places[found[0]], text)
+        return _without_folders(re.sub(named, lambda found: places[found[0]], text))
 
     async def load(self) -> None:
         """Load the default model, unless it was given, open the collections and let jobs run.
@@ -144,6 +144,15 @@ def _as_named(place: str) -> str:
         return re.escape(place)
     end = "(?=/)" if place == "data" else r"(?![\w-])"  # by itself it is a word of messages, and tells nobody anything
     return rf"(?<![\w/.-]){re.escape(place)}{end}"
+
+
+def _without_folders(text: str) -> str:
+    """The last name of each path of this machine in place of it: where links lead, or a cache lies, say.
+
+    What begins with a name at the root of its disk is one; what begins otherwise, as /v1/..., is one of the API.
+    """
+    roots = "|".join(re.escape(each.name) for each in Path("/").iterdir())
+    return re.sub(rf"(?<![\w./~-])/(?:{roots})/(?:[^\s/'\"]+/)*([^\s/'\"]+)", r"\1", text)
 
 
 def service_of(request: Request) -> Service:

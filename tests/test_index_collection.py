@@ -125,8 +125,10 @@ def test_a_collection_whose_disk_is_not_there_is_not_said_to_be_none(tmp_path):
     (tmp_path / "collections" / "pets").rename(tmp_path / "disk" / "pets")
     (tmp_path / "collections" / "pets").symlink_to(tmp_path / "disk" / "pets")
     (tmp_path / "disk").rename(tmp_path / "unplugged")
-    with pytest.raises(DiskUnavailable, match=r"there is nothing at .*/disk/pets, where it leads; look at that disk"):
+    with pytest.raises(DiskUnavailable, match=r"'pets': there is nothing where its link .* look at that disk") as gone:
         open_collection(tmp_path, "pets")
+    assert str(tmp_path) not in str(gone.value)  # clients of a service read it
+    assert gone.value.__cause__.filename == str(tmp_path / "disk" / "pets")
     with pytest.raises(DiskUnavailable):
         delete_collection(tmp_path, "pets")
     with pytest.raises(CollectionExists):

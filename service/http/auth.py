@@ -57,6 +57,7 @@ class RequireKey:
 
     def _refusal(self, scope: Scope) -> Response | None:
         if OPEN.fullmatch(scope["path"]):
+            scope.setdefault("state", {})["scope"] = "read"  # who has no key is told no more than that
             return None
         signature = _signature(scope)
         if signature is not None:
