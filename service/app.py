@@ -98,7 +98,7 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],  # those of OpenAI's client are many; what guards is the origin
         allow_private_network=True,  # browsers ask where a public page asks a private address; likewise
-        expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Idempotency-Replayed"],
+        expose_headers=["ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Idempotency-Replayed"],
     )
     key = Middleware(
         RequireKey,

@@ -113,6 +113,35 @@ def test_what_a_correction_flipped_is_shown_and_leads_there(opened: Any, url: st
     assert none == [first["id"]]
 
 
+def test_what_somebody_else_has_said_is_neither_overwritten_nor_taken_back(opened: Any, url: str, run: str) -> None:
+    page = opened(f"/?v=review&run={run}", expected=("409",))
+    expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
+    with Client(url) as client:
+        first, *_ = client.label_run_images(run)
+
+        def correct(image: Any) -> None:
+            label = next(label for label in LABELS if label != image.answers[0]["label"])
+            client.review(run, [{"image": image.id, "verdict": "correct", "labels": [label]}])
+
+        correct(first)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("nothing of this review is kept")).to_be_visible()
+        shown = page.locator("#view-review .stage img")
+        expect(shown).not_to_have_attribute("alt", first.path.rpartition("/")[2])
+        assert reviewed(url, run) == {"corrected": 1}
+        page.keyboard.press("n")
+        expect(page.get_by_text("2 of 9 looked at")).to_be_visible()
+        unseen = next(iter(client.label_run_images(run, reviewed=False, order="certain")))
+        correct(unseen)
+        page.keyboard.press("u")
+        expect(page.get_by_text("is not the last any more")).to_be_visible()
+        expect(page.get_by_text("3 of 9 looked at")).to_be_visible()
+        assert reviewed(url, run) == {"corrected": 2, "none": 1}
+        page.keyboard.press("u")  # whoever has seen that may
+        expect(page.get_by_text("2 of 9 looked at")).to_be_visible()
+        assert reviewed(url, run) == {"corrected": 1, "none": 1}
+
+
 def test_the_surest_are_accepted_at_once_as_many_as_the_slider_says(opened: Any, url: str, run: str) -> None:
     page = opened(f"/?v=review&run={run}")
     page.get_by_text("Accept the surest at once").click()

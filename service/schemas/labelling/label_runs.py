@@ -30,7 +30,7 @@ RUN: dict[str, Any] = {
 SUMMARY: dict[str, Any] = RUN | {
     "model": "ViT-B-32/datacomp_xl_s13b_b90k", "labels": ["beach", "city"], "mode": "single", "calibrated": False,
     "per_label": {"beach": 9120, "city": 9010}, "abstained": 99, "undecided": 0, "unread": 1,
-    "reviewed": {"accepted": 12, "corrected": 30, "by rule": 8000}, "undoable": 3,
+    "reviewed": {"accepted": 12, "corrected": 30, "by rule": 8000}, "undoable": 3, "last_review": 3,
 }  # fmt: skip
 FLIP: dict[str, Any] = {
     "id": 44, "path": "/photos/2024/b.jpg", "before": ["beach"], "after": ["city"],
@@ -94,6 +94,7 @@ class RunSummary(RunAnswer):
     unread: int = Field(description="files that could not be read")
     reviewed: dict[str, int] = Field(description="accepted, corrected, none, skipped, by rule")
     undoable: int = Field(description="reviews that can be taken back, the last first; labelling again ends that")
+    last_review: int | None = Field(description="the number of the last of them")
 
     @classmethod
     def of(cls, info: RunInfo, model: str, asked: LabelsAsked | None, found: Summary) -> RunSummary:
@@ -160,7 +161,15 @@ class ReviewItem(RequestModel):
 
     image: ImageId
     verdict: Literal["accept", "correct", "none", "skip"]
-    labels: list[Label] = Field([], max_length=1000, description="of a correction: what is right")
+    labels: list[Label] = Field(
+        [],
+        max_length=1000,
+        description="of a correction: what is right; of what is accepted: what was seen, which counts even if it has "
+        "other labels by now",
+    )
+    expected_reviewed: str | None = Field(
+        None, description="its `reviewed` as you saw it: if that is another by now, nothing is kept, 409; default: any"
+    )
 
 
 class ReviewRule(RequestModel):

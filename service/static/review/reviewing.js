@@ -19,7 +19,6 @@ export class Reviewing {
     Object.assign(this, { root, app, id, api: app.api, queue: [], pending: [], judged: new Map(), chosen: new Set() });
     this.place = `v1/label-runs/${encodeURIComponent(id)}`;
     this.of = undefined;
-    this.version = 0; // of the labels: what was loaded before a review may be called otherwise by now
     this.sending = null; // promise of the review under way
     this.refilling = order();
     this.ended = new AbortController();
@@ -110,27 +109,25 @@ export class Reviewing {
   async #refill() {
     const shown = this.of;
     const of = shown === NONE ? "&abstained=true" : shown ? `&label=${encodeURIComponent(shown)}` : "";
-    const { version } = this;
     const isNews = this.refilling();
     const { images } = await this.api.get(`${this.place}/images?reviewed=false&order=uncertain&limit=${PAGE}${of}`, { signal: this.ended.signal });
     if (shown !== this.of || !isNews()) return; // others are looked at by now, or more has been said of these
     this.lacking = false;
     const waiting = new Set([...this.pending, ...(this.under ?? [])].map(({ image }) => image.id));
-    const fresh = images.filter(({ id }) => !waiting.has(id)).map((image) => ({ ...image, version }));
+    const fresh = images.filter(({ id }) => !waiting.has(id));
     const kept = this.current && (fresh.find(({ id }) => id === this.current.id) ?? (this.current.wanted ? this.current : null));
     this.queue = kept ? [kept, ...fresh.filter(({ id }) => id !== kept.id)] : fresh;
     this.#draw();
   }
 
-  // What is said counts for the labels that were seen: where they may be others by now, they are said outright.
+  // What is said counts for the labels that were seen, be they others by now.
   accept() {
     const image = this.current;
     if (!image) return;
     const shown = image.answers.map(({ label }) => label);
     const wanted = this.run.mode === "multi" ? this.run.labels.filter((label) => this.chosen.has(label)) : shown;
     const same = wanted.length === shown.length && wanted.every((label) => shown.includes(label));
-    if (same && image.version === this.version && !this.sending) this.say("accept");
-    else if (wanted.length) this.say("correct", wanted);
+    if (wanted.length) this.say(same ? "accept" : "correct", wanted);
     else this.say("none");
   }
 
@@ -148,7 +145,7 @@ export class Reviewing {
     const image = this.queue.shift();
     if (!image) return;
     this.judged.set(image.id, { ...image, wanted: true });
-    this.pending.push({ image, item: { image: image.id, verdict, labels } });
+    this.pending.push({ image, item: { image: image.id, verdict, labels, expected_reviewed: image.reviewed ?? null } });
     this.#draw();
     this.#send();
   }
@@ -173,6 +170,7 @@ export class Reviewing {
         this.queue.unshift(...under.map(({ image }) => image)); // nothing of it was kept
         this.#draw();
         this.app.say(error.message, { kind: "bad" });
+        if (error.code === "changed_meanwhile") await this.#goOn(); // somebody else has said what it is
       } finally {
         this.sending = null;
       }
@@ -188,7 +186,6 @@ export class Reviewing {
 
   #answered(answer) {
     this.run = answer.run;
-    if (answer.relabelled) this.version += 1;
     this.flips.show(answer);
     this.surest.look();
   }
@@ -197,9 +194,15 @@ export class Reviewing {
     await this.#settled();
     if (!this.run?.undoable) return this.app.say("There is nothing to undo.");
     await this.#try(async () => {
-      const answer = await this.api.post(`${this.place}/review/undo`);
+      const answer = await this.api.post(`${this.place}/review/undo?review=${this.run.last_review}`).catch(async (error) => {
+        if (error.code === "changed_meanwhile") {
+          this.run = await this.api.get(this.place, { signal: this.ended.signal });
+          this.#draw();
+        }
+        throw error;
+      });
       this.#answered(answer);
-      const back = answer.images.map((id) => this.judged.get(id)).filter(Boolean).map((image) => ({ ...image, version: -1 }));
+      const back = answer.images.map((id) => this.judged.get(id)).filter(Boolean);
       const ids = new Set(answer.images);
       this.queue = [...back, ...this.queue.filter(({ id }) => !ids.has(id))];
       if (back.length !== 1) this.app.say(`Taken back: ${count(answer.by_rule || answer.images.length, "picture")} can be looked at again.`);
@@ -241,7 +244,7 @@ export class Reviewing {
   }
 
   #look(flip) {
-    const image = { ...flip, answers: flip.after.map((label) => ({ label, score: null })), guess: null, version: this.version, wanted: true };
+    const image = { ...flip, answers: flip.after.map((label) => ({ label, score: null })), guess: null, wanted: true };
     this.queue = [image, ...this.queue.filter(({ id }) => id !== flip.id)];
     this.#draw();
     this.picture.stage.focus(); // and into view
