@@ -21,6 +21,7 @@ from service.collections.maps import Maps
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.collections.thumbnails import DAY, Thumbnails
+from service.disk import DataDisk
 from service.errors import Refusal
 from service.http.paths import Paths
 from service.inference.models import Models
@@ -45,6 +46,7 @@ class Service:
     Attributes:
         settings: what the operator set.
         paths: the API's paths.
+        disk: that of the data folder.
         signer: of addresses that need no key.
         collections, decoders, jobs: there from the beginning.
         models: those that may be asked for, once the service is ready.
@@ -58,9 +60,12 @@ class Service:
         on_failure: called once when the service cannot start.
     """
 
-    def __init__(self, settings: Settings, paths: Paths, signer: Signer, encoder: DualEncoder | None = None) -> None:
+    def __init__(
+        self, settings: Settings, paths: Paths, disk: DataDisk, signer: Signer, encoder: DualEncoder | None = None
+    ) -> None:
         self.settings = settings
         self.paths = paths
+        self.disk = disk
         self.signer = signer
         self.collections = OpenCollections(settings.data, read_only=settings.read_only)
         self.decoders = Pool(READERS, settings.queue_size)
@@ -128,6 +133,7 @@ class Service:
         await self.models.close()
         self.decoders.close()
         self.collections.close()
+        self.disk.close()
 
     async def _clean(self) -> None:
         """Once a day let go of what killed deletions left, and of thumbnails that no collection has an image of."""

@@ -16,8 +16,9 @@ from urllib.parse import parse_qs
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from base.errors import InputError
+from base.errors import DiskUnavailable, InputError
 from base.reading import SAFE, only_reads
+from service.disk import DataDisk
 from service.errors import refuse_to_answer
 from service.http.headers import add_headers, header_of
 from service.http.rates import Rates, Taken
@@ -41,9 +42,19 @@ class RequireKey:
     are answered to (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, keys: Keyring, signer: Signer, *, anonymous: bool, origins: Sequence[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Keyring,
+        disk: DataDisk,
+        signer: Signer,
+        *,
+        anonymous: bool,
+        origins: Sequence[str],
+    ) -> None:
         self._app = app
         self._keys = keys
+        self._disk = disk
         self._signer = signer
         self._anonymous = anonymous
         self._origins = origins
@@ -51,14 +62,21 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        answer = self._refusal(scope) if scope["type"] == "http" else None
+        answer = await self._answer(scope) if scope["type"] == "http" else None
         told = scope.get("state", {}).get("rate") if scope["type"] == "http" else None
         await (answer or self._app)(scope, receive, _telling(send, told) if told and answer is None else send)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    async def _answer(self, scope: Scope) -> Response | None:
         if OPEN.fullmatch(scope["path"]):
             scope.setdefault("state", {})["scope"] = "read"  # who has no key is told no more than that
             return None
+        try:
+            await self._disk.looked()  # the keys as they are now; and what asks for more would hang with the disk
+        except DiskUnavailable as error:
+            return refuse_to_answer(503, str(error), code=error.code)
+        return self._refusal(scope)
+
+    def _refusal(self, scope: Scope) -> Response | None:
         signature = _signature(scope)
         if signature is not None:
             if problem := self._signer.problem_of(scope["path"], signature):
