@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Response
 
@@ -13,7 +13,7 @@ from base.names import NAME
 from encoder.zero_shot.prompts import Label
 from labelling.label_file import each_given
 from labelling.label_sets import LabelSet, LabelSets
-from service.deps import SettingsDep, ToldDep, json_body
+from service.deps import OnlyNew, SettingsDep, ToldDep, json_body
 from service.errors import Refusal, documented
 from service.inference.known_models import name_of
 from service.schemas.labelling.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
@@ -60,7 +60,7 @@ def put(
     kept: LabelSetsDep,
     settings: SettingsDep,
     response: Response,
-    if_none_match: Annotated[Literal["*"] | None, Header(description="*: only if there is none, else 412")] = None,
+    only_new: OnlyNew = None,
     if_match: IfMatch = None,
 ) -> LabelSetAnswer:
     """Keep it, in place of one of that name; with `If-None-Match: *` only where there is none, with `If-Match` only in
@@ -81,7 +81,7 @@ def put(
         warnings.extend(lost)
         return found
 
-    put_there, is_new = kept.change(name, made, only_new=if_none_match is not None)
+    put_there, is_new = kept.change(name, made, only_new=only_new is not None)
     if is_new:
         response.status_code = 201
     response.headers["ETag"] = f'"{put_there.tag}"'
