@@ -438,7 +438,11 @@ def test_what_was_learned_is_kept_as_a_label_set(here):
     saved = here.client.post(f"{RUNS}/{run}/save-label-set", json={"name": "learned"})
     assert saved.status_code == 201
     assert saved.json()["learned"]["examples"] == {"boat": 1, "house": 0, "tree": 1}
-    assert here.client.post(f"{RUNS}/{run}/save-label-set", json={"name": "learned"}).status_code == 200
+    again, tag = {"url": f"{RUNS}/{run}/save-label-set", "json": {"name": "learned"}}, saved.headers["etag"]
+    assert error_of(here.client.post(**again, headers={"If-None-Match": "*"}), 412)["code"] == "label_set_exists"
+    assert error_of(here.client.post(**again, headers={"If-Match": '"other"'}), 412)["code"] == "changed_meanwhile"
+    assert here.client.post(**again, headers={"If-Match": tag}).status_code == 200
+    assert here.client.post(**again).status_code == 200
     image = Path(first["path"]).read_bytes()
     asked = here.client.post("/v1/classify", files={"file": image}, data={"label_set": "learned"})
     assert asked.json()["results"][0]["label"] == "tree"

@@ -142,6 +142,21 @@ def test_what_somebody_else_has_said_is_neither_overwritten_nor_taken_back(opene
         assert reviewed(url, run) == {"corrected": 1, "none": 1}
 
 
+def test_a_label_set_of_that_name_is_replaced_by_who_says_so(opened: Any, url: str, run: str) -> None:
+    page = opened(f"/?v=review&run={run}", expected=("412",))
+    with Client(url) as client:
+        client.keep_label_set("theirs", ["a"])
+        page.locator("#view-review .menu summary").click()
+        page.get_by_label("Name of the label set").fill("theirs")
+        page.get_by_role("button", name="Save as label set").click()
+        expect(page.get_by_text("there is a label set 'theirs' already")).to_be_visible()
+        assert client.label_set("theirs").labels == ["a"]
+        page.get_by_role("button", name="Replace it").click()
+        expect(page.get_by_text("are kept as the label set theirs")).to_be_visible()
+        assert client.label_set("theirs").labels == LABELS
+        client.delete_label_set("theirs")
+
+
 def test_the_surest_are_accepted_at_once_as_many_as_the_slider_says(opened: Any, url: str, run: str) -> None:
     page = opened(f"/?v=review&run={run}")
     page.get_by_text("Accept the surest at once").click()

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from labelling.label_sets import LabelSets
+from labelling.label_sets import LabelSet, LabelSets
 from labelling.outputs.table import LabelTable
 from labelling.review import Item, Rule, review, take_back, taught
 from labelling.runs import reviews
@@ -22,6 +22,7 @@ from labelling.runs.report import Going
 from service.collections.thumbnails import SIZES, size_for
 from service.deps import (
     ModelsDep,
+    OnlyNew,
     ServiceDep,
     SettingsDep,
     json_body,
@@ -29,6 +30,7 @@ from service.deps import (
 from service.errors import documented
 from service.jobs.label_runs import TOOL
 from service.routes.collections.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
+from service.routes.labelling.label_sets import IfMatch, check_as_seen
 from service.routes.labelling.run_access import PREFIX, RunsDep
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.labelling.label_runs import (
@@ -189,7 +191,7 @@ async def undo(name: NameDep, runs: RunsDep) -> UndoAnswer:
     "/{run}/save-label-set",
     summary="Keep what was learned",
     dependencies=[Depends(json_body)],
-    responses=documented(404, 408, 409, 413, 415, 422, 503)
+    responses=documented(404, 408, 409, 412, 413, 415, 422, 503)
     | {201: {"model": LabelSetAnswer, "description": "there was no label set of that name"}},
 )
 def save(
@@ -199,11 +201,20 @@ def save(
     models: ModelsDep,
     settings: SettingsDep,
     response: Response,
+    only_new: OnlyNew = None,
+    if_match: IfMatch = None,
 ) -> LabelSetAnswer:
-    """Its labels as a label set, with what was reviewed as examples, in place of one of that name."""
+    """Its labels as a label set, with what was reviewed as examples, in place of one of that name; by `If-None-Match`
+    and `If-Match` as a `PUT` of that set.
+    """
     kept = LabelSets(settings.data)
     learned = runs.review(name, models, taught)
-    put_there, is_new = kept.change(asked.name, lambda _: learned)
+
+    def made(before: LabelSet | None) -> LabelSet:
+        check_as_seen(asked.name, before, if_match)
+        return learned
+
+    put_there, is_new = kept.change(asked.name, made, only_new=only_new is not None)
     if is_new:
         response.status_code = 201
     response.headers["ETag"] = f'"{put_there.tag}"'
