@@ -242,6 +242,10 @@ class Keyring:
                 found = key
         return found
 
+    def holds(self, key: Key | None) -> bool:
+        """Whether that key is still taken; None stands for whoever asks without one."""
+        return not self.required if key is None else key.sha256 in {each.sha256 for each in self._keys}
+
     def refresh(self) -> None:
         """Read the file again if it is another one, or was not read. What is damaged is no key, and opens nothing."""
         seen = _version(self._file)

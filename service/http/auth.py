@@ -10,7 +10,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import parse_qs
 
 from starlette.responses import Response
@@ -83,6 +83,7 @@ class RequireKey:
                 return refuse_to_answer(403, problem[1], code=problem[0])
             scope.setdefault("state", {}).update(signed=True, scope="read")
         if not self._keys.required:
+            scope.setdefault("state", {})["holds"] = partial(self._keys.holds, None)
             return self._of_foreign_site(scope)
         if signature is not None:
             scope["state"]["key"] = "signed address"
@@ -95,7 +96,7 @@ class RequireKey:
         if key is None:
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return refuse_to_answer(401, "this key is not valid here", code="invalid_key", headers=challenge)
-        scope.setdefault("state", {}).update(key=key.name, scope=key.scope)
+        scope.setdefault("state", {}).update(key=key.name, scope=key.scope, holds=partial(self._keys.holds, key))
         if (taken := self._rates.take(key)) is not None:
             if taken.wait:
                 return _too_often(key, taken)
