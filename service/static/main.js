@@ -1,7 +1,7 @@
 // The page's frame: it knows which views there are, loads one when it is first shown, and gives each what it needs.
 //
 // A view NAME is views/NAME.js with its style views/NAME.css, and a line in VIEWS; one that makes sense without any
-// collection stands in ALONE too. Its module has
+// collection stands in ALONE too. VIEWS is in frame/views.js. Its module has
 //
 //   export const title = "Map";                   // of the document; the navigation has that of VIEWS
 //   export function mount(root, app) {            // once; root is an empty <section id="view-NAME"> of its own
@@ -25,20 +25,12 @@ import { api } from "./api.js";
 import * as early from "./early.js";
 import { Header } from "./frame/header.js";
 import { failed, letGo, say } from "./frame/messages.js";
+import { fetched, FIRST, VIEWS, wantedBy } from "./frame/views.js";
 import { el, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
 import { order } from "./parts/latest.js";
 import { address, href, leftAt, navigate, onNavigate } from "./router.js";
 
-const VIEWS = {
-  search: "Search",
-  lineup: "Lineup",
-  map: "Map",
-  review: "Review",
-  runs: "Runs",
-  labs: "Labs",
-};
-const FIRST = "search";
 const WELCOME = "welcome"; // what is shown in the place of a view that needs a collection, where there is none
 const ALONE = new Set(["labs", "runs"]); // views that need none
 
@@ -81,29 +73,6 @@ async function load(name) {
   const loaded = { root, module, view: module.mount(root, its) };
   mounted.set(name, loaded);
   return loaded;
-}
-
-const fetching = new Map(); // name -> promise of [module]
-
-function fetched(name) {
-  if (!fetching.has(name)) {
-    const parts = Promise.all([import(`./views/${name}.js`), styled(name)]);
-    fetching.set(name, parts);
-    parts.catch(() => fetching.delete(name));
-  }
-  return fetching.get(name);
-}
-
-function styled(name) {
-  const link = el("link", { rel: "stylesheet", href: `static/views/${name}.css` });
-  const loaded = new Promise((resolve) => ["load", "error"].forEach((event) => link.addEventListener(event, resolve)));
-  document.head.append(link);
-  return loaded;
-}
-
-function wantedBy(asked) {
-  const name = asked.get("v") ?? FIRST;
-  return Object.hasOwn(VIEWS, name) ? name : FIRST;
 }
 
 let due = null; // the name of the view of the address; `shown` is what is to be seen until that is there
@@ -240,7 +209,6 @@ async function untilReady() {
 
 async function start() {
   try {
-    fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
     await untilReady();
   } catch (error) {
     locked.hidden = !error.lacksKey;

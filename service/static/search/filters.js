@@ -1,7 +1,8 @@
 // The filters of a search: those that are chosen, as chips that take them away, and the place beside the results where
 // there are more to choose from, which is filled once somebody wants it.
 
-import { el, icon, words } from "../parts/dom.js";
+import { loaded } from "../api.js";
+import { el, fill, icon, words } from "../parts/dom.js";
 
 export class Filters {
   // onChange(changes): changes of the address; onToggle(open); asked(): the query
@@ -20,15 +21,21 @@ export class Filters {
     this.count();
   }
 
+  // Have at hand what fills the place.
+  async load() {
+    const { Facets } = await loaded(import("./facets.js"));
+    this.facets ??= new Facets(this.root, { api: this.app.api, onChange: this.onChange, onFail: (error, again) => this.app.failed(error, again) });
+  }
+
   // What there is to choose from by now, if somebody sees it.
   async count() {
     const { app, root } = this;
     if (root.hidden) return;
     try {
-      const { Facets } = await import("./facets.js");
-      this.facets ??= new Facets(root, { api: app.api, onChange: this.onChange, onFail: (error, again) => app.failed(error, again) });
-    } catch {
-      app.failed(Object.assign(new Error("The filters cannot be loaded: the service does not answer."), { passes: true }), () => this.count());
+      if (!this.facets) await this.load();
+    } catch (error) {
+      fill(root, el("p", { class: "hint" }, error.message));
+      app.failed(error, () => this.count());
       return;
     }
     const collection = app.collection();

@@ -58,7 +58,7 @@ export function mount(root, app) {
   const selected = new Selected(root, app, { onLabelled });
   const missing = new Missing(app, { isWanted: (name) => name === collection });
   const opened = new Opened(root, app, {
-    find: async (id) => (await map.remembered([id]))[0], of: () => map, source: () => selected.picked, actions,
+    find: async (id) => (await map.remembered([id]))[0], of: () => map, source: () => selected.picked, actions: async () => actions,
   });
   if (surface) {
     stage.append(surface.root, colouring.root, el("div", { class: "zooms" },

@@ -1,17 +1,17 @@
 // The search: by words, pictures and what to lead away from, among what the filters let through; without a query, the
 // collection to look through. The address holds all of it, the open picture too: see parts/query.js.
 
+import { loaded } from "../api.js";
 import { count, el, icon } from "../parts/dom.js";
+import { toldOf } from "../parts/grid/fit.js";
 import { Grid } from "../parts/grid/grid.js";
-import { Selection } from "../parts/grid/selection.js";
 import { Browse, Hits } from "../parts/grid/sources.js";
 import { dropTarget } from "../parts/picture/drop.js";
 import { Opened } from "../parts/picture/opened.js";
 import { filesOf } from "../parts/picture/upload.js";
 import { keep, partsOf, readQuery, withWeight } from "../parts/query.js";
-import { acts } from "../search/acts.js";
 import { Filters } from "../search/filters.js";
-import { toldOf } from "../search/told.js";
+import { Selecting } from "../search/selecting.js";
 import { weighed } from "../search/weights.js";
 
 export const title = "Search";
@@ -19,6 +19,7 @@ export const title = "Search";
 const IMAGES = "image/*,.heic,.heif,.avif,.tif,.tiff";
 const REMEMBERED = 8; // searches whose results are kept for Back
 const TOGETHER = 8; // images that are searched by at once
+const AFTER = 1000; // ms after the first pictures until what else may be wanted is loaded
 
 export function mount(root, app) {
   let query = readQuery(new URLSearchParams());
@@ -41,52 +42,40 @@ export function mount(root, app) {
   const status = el("p", { class: "status", role: "status" });
   const change = (changes) => app.navigate({ ...changes, open: null });
   const filters = new Filters(app, { asked: () => query, onChange: change, onToggle: (open) => body.classList.toggle("beside", open) });
-  const selecting = el("button", { type: "button", class: "chip selecting", "aria-pressed": "false", onclick: () => (grid.isChoosing ? grid.clearSelection() : grid.beginChoosing()) }, icon("check"), "Select");
+  const selecting = new Selecting(root, app, { grid: () => grid, source: () => source, onChanged: () => filters.count() });
   const form = el("form", { class: "query" },
     el("div", { class: "field" }, input, pick, el("button", { class: "button main go", type: "submit" }, icon("search"), el("span", {}, "Search"))),
     parts,
-    el("div", { class: "refine" }, filters.button, not, selecting, filters.chosen, status),
+    el("div", { class: "refine" }, filters.button, not, selecting.button, filters.chosen, status),
   );
   const results = el("div", { class: "results" });
   const empty = el("div", { class: "empty", hidden: true });
   const body = el("div", { class: "body" }, filters.root, el("div", {}, results, empty));
   root.append(el("search", { class: "bar" }, form), body);
 
-  const grid = new Grid(results, { api: app.api, label: "Results", onSelect: (ids) => {
-    selection.show(ids, source);
-    selecting.setAttribute("aria-pressed", String(grid.isChoosing));
-  } });
-  const selection = new Selection(root, {
-    app,
-    onClear: () => {
-      const byKeys = document.activeElement.matches(":focus-visible"); // its button goes
-      grid.clearSelection();
-      if (byKeys) grid.focus(grid.at);
-    },
-    onLike: (ids) => {
-      grid.clearSelection();
-      app.navigate({ like: ids, q: null, not: null, img: null, open: null });
-      scrollTo({ top: 0 });
-    },
-    onChanged: (_, { deleted }) => {
-      grid.refresh();
-      if (deleted.length) {
-        grid.clearSelection();
-        app.changed();
-      }
-      filters.count();
-    },
-  });
+  const grid = new Grid(results, { api: app.api, label: "Results", onSelect: (ids) => selecting.show(ids) });
   const opened = new Opened(root, app, {
     find: (id) => source?.record(id) ?? app.api.get(app.api.of(app.collection(), "images", id)),
     of: () => app.collection(),
     source: () => source,
-    actions: (entry) => acts(app, entry, query),
+    actions: async () => {
+      const { acts } = await loaded(import("../search/acts.js"));
+      return (entry) => acts(app, entry, query);
+    },
     onClosed: ({ id }) => {
       const place = source?.place(id) ?? -1;
       if (place >= 0) grid.focus(place);
     },
   });
+
+  let loading = null; // timer
+
+  // What is for who does something with the pictures.
+  function loadRest() {
+    loading ??= setTimeout(() => Promise.all([opened.load(), selecting.load(), filters.load()]).catch(() => {}), AFTER); // else once it is wanted
+  }
+
+  // --- asking ---
 
   function submit() {
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
@@ -169,6 +158,7 @@ export function mount(root, app) {
       grid.show(next, { captions: looks, at: place < 0 ? Math.min(grid.at, next.count - 1) : place }); // it may be gone
       if (isThere) grid.focus(grid.at);
       if (same) grid.select([]);
+      loadRest();
     } else {
       grid.hide();
       nothing(looks);

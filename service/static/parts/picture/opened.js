@@ -1,33 +1,39 @@
 // The picture that the address has open: over the view in the viewer, one after the other of what the view shows, and
-// closed by going back where that leads to the view as it was.
+// closed by going back where that leads to the view as it was. The viewer is loaded after what the view shows at first.
 
+import { loaded } from "../../api.js";
 import { cameFrom } from "../../router.js";
 import { noteOf } from "../grid/fit.js";
-import { Viewer } from "./viewer.js";
 
 const NEAR_END = 10; // pictures before the end of a source from which on more of it is asked for
 const GONE = "This picture is no longer in the collection.";
 
 export class Opened {
   // find(id): its entry, or a promise of it; of(): what ids are of, by now; source(): what is stepped through, if there
-  // is something; actions(entry): elements below its facts; onClosed(entry)
+  // is something; actions(): a promise of what gives the elements below the facts of an entry; onClosed(entry)
   constructor(root, app, { find, of, source, actions, onClosed = () => {} }) {
-    Object.assign(this, { app, find, of, source, onClosed });
+    Object.assign(this, { root, app, find, of, source, actions, onClosed });
     this.id = null; // that is wanted
-    this.viewer = new Viewer(root, { api: app.api, onStep: (by) => this.#step(by), onClose: (entry) => this.#close(entry), actions });
+    this.viewer = null;
+  }
+
+  // Have the viewer at hand.
+  async load() {
+    const [{ Viewer }, actions] = await Promise.all([loaded(import("./viewer.js")), this.actions()]);
+    this.viewer ??= new Viewer(this.root, { api: this.app.api, onStep: (by) => this.#step(by), onClose: (entry) => this.#close(entry), actions });
   }
 
   // What comes late opens nothing over another view.
   leave() {
     this.id = null;
-    this.viewer.close();
+    this.viewer?.close();
   }
 
   // null: none is open
   async show(id) {
     this.id = id;
     if (!id) {
-      const last = this.viewer.close();
+      const last = this.viewer?.close();
       if (last) this.onClosed(last);
       return;
     }
@@ -45,15 +51,14 @@ export class Opened {
   // null: it is gone, of which is told, or another is wanted by now
   async #entry(id) {
     const of = this.of();
-    const isOther = () => this.id !== id || this.of() !== of;
     let told = GONE;
-    let entry;
+    let entry = null;
     try {
-      entry = await this.find(id);
+      [entry] = await Promise.all([this.find(id), this.viewer ?? this.load()]);
     } catch (error) {
       if (error.status !== 404) told = error.message;
     }
-    if (isOther()) return null;
+    if (this.id !== id || this.of() !== of) return null;
     if (entry) return entry;
     this.app.say(told, { kind: "bad" });
     this.app.navigate({ open: null }, { replace: true });
