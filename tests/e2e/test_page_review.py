@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
+from base.errors import RunNotFound
 from glimpse.client import Client
 from service.app import create_app
 from service.keys import add_key
@@ -34,7 +36,7 @@ def run(url: str) -> Any:
     """A run of which nothing is reviewed yet."""
     made = labelled(url, LABELS)
     yield made
-    with Client(url) as client:
+    with Client(url) as client, suppress(RunNotFound):
         client.forget_label_run(made)
 
 
@@ -125,7 +127,7 @@ def test_what_somebody_else_has_said_is_neither_overwritten_nor_taken_back(opene
 
         correct(first)
         page.keyboard.press("Enter")
-        expect(page.get_by_text("nothing of this review is kept")).to_be_visible()
+        expect(page.locator("#said-text")).to_contain_text("that is kept, and what you said is not")
         shown = page.locator("#view-review .stage img")
         expect(shown).not_to_have_attribute("alt", first.path.rpartition("/")[2])
         assert reviewed(url, run) == {"corrected": 1}
@@ -134,7 +136,7 @@ def test_what_somebody_else_has_said_is_neither_overwritten_nor_taken_back(opene
         unseen = next(iter(client.label_run_images(run, reviewed=False, order="certain")))
         correct(unseen)
         page.keyboard.press("u")
-        expect(page.get_by_text("is not the last any more")).to_be_visible()
+        expect(page.locator("#said-text")).to_contain_text("nothing is taken back")
         expect(page.get_by_text("3 of 9 looked at")).to_be_visible()
         assert reviewed(url, run) == {"corrected": 2, "none": 1}
         page.keyboard.press("u")  # whoever has seen that may
@@ -155,6 +157,41 @@ def test_a_label_set_of_that_name_is_replaced_by_who_says_so(opened: Any, url: s
         expect(page.get_by_text("are kept as the label set theirs")).to_be_visible()
         assert client.label_set("theirs").labels == LABELS
         client.delete_label_set("theirs")
+
+
+def test_two_who_review_a_run_see_what_the_other_has_said(opened: Any, url: str, run: str) -> None:
+    one, other = (
+        opened(f"/?v=review&run={run}", expected=("404",)),
+        opened(f"/?v=review&run={run}", expected=("404", "409")),
+    )
+    names = []
+    for page in (one, other):
+        shown = page.locator("#view-review .stage.there img")
+        expect(shown).to_be_visible()
+        names.append(shown.get_attribute("alt"))
+    assert names[0] == names[1]
+    other.keyboard.press("n")
+    expect(other.get_by_text("1 of 9 looked at")).to_be_visible()
+    one.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # who comes back is not asked the same
+    expect(one.get_by_text("1 of 9 looked at")).to_be_visible()
+    expect(one.locator("#view-review .stage img")).not_to_have_attribute("alt", names[0])
+    other.keyboard.press("u")  # it is there again, and wanted
+    expect(other.get_by_text("0 of 9 looked at")).to_be_visible()
+    expect(other.locator("#view-review .stage img")).to_have_attribute("alt", names[0])
+    one.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(one.get_by_text("0 of 9 looked at")).to_be_visible()
+    with Client(url) as client:
+        said = [image for image in client.label_run_images(run) if image.path.endswith(names[0])]
+        client.review(run, [{"image": said[0].id, "verdict": "skip"}])
+        other.keyboard.press("n")
+        expect(other.locator("#said-text")).to_contain_text("that is kept, and what you said is not")
+        expect(other.locator("#view-review .stage img")).not_to_have_attribute("alt", names[0])
+        assert reviewed(url, run) == {"skipped": 1}
+        client.forget_label_run(run)
+        one.keyboard.press("n")
+        expect(one.get_by_role("heading", name="There is no such run")).to_be_visible()
+        other.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(other.get_by_role("heading", name="There is no such run")).to_be_visible()
 
 
 def test_the_surest_are_accepted_at_once_as_many_as_the_slider_says(opened: Any, url: str, run: str) -> None:

@@ -1,29 +1,38 @@
 // Going through one labelling run: a picture at a time, large; one key says what it is, and the next one is there. What
 // is said goes to the service behind it, so that nobody waits for the rest to be labelled anew.
 
-import { count, el, icon } from "../parts/dom.js";
+import { count, el } from "../parts/dom.js";
 import { order } from "../parts/latest.js";
 import { fileName } from "../parts/picture/entry.js";
 import { Flips } from "./flips.js";
 import { listen } from "./keys.js";
 import { Labels } from "./labels.js";
+import { noRun, nothingLeft } from "./left.js";
+import { Outbox } from "./outbox.js";
 import { Picture } from "./picture.js";
 import { Surest } from "./surest.js";
 import { Whole } from "./whole.js";
 import { called, NONE } from "./words.js";
 
 const PAGE = 24;
+const CHANGED = "changed_meanwhile"; // codes of the service
+const FORGOTTEN = "label_run_not_found";
 
 export class Reviewing {
   constructor(root, app, id) {
-    Object.assign(this, { root, app, id, api: app.api, queue: [], pending: [], judged: new Map(), chosen: new Set() });
+    Object.assign(this, { root, app, id, api: app.api, queue: [], judged: new Map(), chosen: new Set() });
     this.place = `v1/label-runs/${encodeURIComponent(id)}`;
     this.of = undefined;
-    this.sending = null; // promise of the review under way
+    this.outbox = new Outbox({
+      post: (items) => this.api.post(`${this.place}/review`, { items }),
+      onKept: (answer) => this.#kept(answer), onRefused: (error, images) => this.#refused(error, images),
+      onRest: () => this.outbox.pending.length || this.current || this.#draw(),
+    });
     this.refilling = order();
     this.ended = new AbortController();
     this.#build();
     listen(this, this.ended.signal);
+    document.addEventListener("visibilitychange", () => document.hidden || this.outbox.isBusy || !this.run || this.#lookAgain(), { signal: this.ended.signal });
   }
 
   end() {
@@ -49,15 +58,16 @@ export class Reviewing {
       this.work.setAttribute("aria-busy", "false");
       this.surest.look();
     } catch (error) {
-      if (this.ended.signal.aborted) return;
-      if (this.of !== of) return;
-      if (error.status !== 404) {
-        this.of = undefined;
-        this.app.failed(error, () => this.show(of));
-        return;
-      }
-      this.root.replaceChildren(el("div", { class: "empty" }, el("h1", {}, "There is no such run"), el("p", {}, "It may have been forgotten."), el("a", { class: "button", href: this.app.href({ run: null, of: null }) }, "All runs")));
+      if (this.ended.signal.aborted || this.of !== of) return;
+      if (error.code === FORGOTTEN) return this.#explain();
+      this.of = undefined;
+      this.app.failed(error, () => this.show(of));
     }
+  }
+
+  #explain() {
+    this.end();
+    this.root.replaceChildren(noRun(this.app));
   }
 
   // --- what it is made of ---
@@ -113,7 +123,7 @@ export class Reviewing {
     const { images } = await this.api.get(`${this.place}/images?reviewed=false&order=uncertain&limit=${PAGE}${of}`, { signal: this.ended.signal });
     if (shown !== this.of || !isNews()) return; // others are looked at by now, or more has been said of these
     this.lacking = false;
-    const waiting = new Set([...this.pending, ...(this.under ?? [])].map(({ image }) => image.id));
+    const { ids: waiting } = this.outbox;
     const fresh = images.filter(({ id }) => !waiting.has(id));
     const kept = this.current && (fresh.find(({ id }) => id === this.current.id) ?? (this.current.wanted ? this.current : null));
     this.queue = kept ? [kept, ...fresh.filter(({ id }) => id !== kept.id)] : fresh;
@@ -145,45 +155,32 @@ export class Reviewing {
     const image = this.queue.shift();
     if (!image) return;
     this.judged.set(image.id, { ...image, wanted: true });
-    this.pending.push({ image, item: { image: image.id, verdict, labels, expected_reviewed: image.reviewed ?? null } });
+    this.outbox.add(image, { image: image.id, verdict, labels, expected_reviewed: image.reviewed ?? null });
     this.#draw();
-    this.#send();
   }
 
-  #send() {
-    if (this.sending || !this.pending.length) return;
-    this.under = this.pending.splice(0);
-    this.sending = (async () => {
-      const { under } = this;
-      try {
-        const answer = await this.api.post(`${this.place}/review`, { items: under.map(({ item }) => item) });
-        this.#answered(answer);
-        this.under = null;
-        if (!this.pending.length) await this.#goOn();
-      } catch (error) {
-        if (this.ended.signal.aborted) {
-          const lost = this.under ? under.length + this.pending.splice(0).length : 0;
-          if (lost) this.app.say(`What was said of ${count(lost, "picture")} last was not kept: ${error.message}`, { kind: "bad" });
-          return;
-        }
-        this.under = null;
-        this.queue.unshift(...under.map(({ image }) => image)); // nothing of it was kept
-        this.#draw();
-        this.app.say(error.message, { kind: "bad" });
-        if (error.code === "changed_meanwhile") await this.#goOn(); // somebody else has said what it is
-      } finally {
-        this.sending = null;
-      }
-      if (!this.pending.length && !this.current) this.#draw();
-      this.#send();
-    })();
+  async #kept(answer) {
+    this.#answered(answer);
+    if (!this.outbox.pending.length) await this.#goOn();
   }
 
-  // Once all is kept that was said.
-  async #settled() {
-    while (this.sending || this.pending.length) await this.sending;
+  // Nothing of it was kept.
+  async #refused(error, images) {
+    const { aborted } = this.ended.signal;
+    if (aborted || error.code === FORGOTTEN) {
+      const lost = images.length + this.outbox.drop();
+      if (aborted) this.app.say(`What was said of ${count(lost, "picture")} last was not kept: ${error.message}`, { kind: "bad" });
+      else this.#explain();
+      return;
+    }
+    const isChanged = error.code === CHANGED; // and is looked at again by nobody
+    this.queue.unshift(...(isChanged ? images.map((image) => ({ ...image, wanted: false })) : images));
+    this.#draw();
+    this.app.say(isChanged ? "Somebody else has said meanwhile what this is: that is kept, and what you said is not." : error.message, { kind: "bad" });
+    if (isChanged) await this.#lookAgain();
   }
 
+  // A review was kept, or taken back.
   #answered(answer) {
     this.run = answer.run;
     this.flips.show(answer);
@@ -191,15 +188,13 @@ export class Reviewing {
   }
 
   async undo() {
-    await this.#settled();
+    await this.outbox.settled();
     if (!this.run?.undoable) return this.app.say("There is nothing to undo.");
     await this.#try(async () => {
       const answer = await this.api.post(`${this.place}/review/undo?review=${this.run.last_review}`).catch(async (error) => {
-        if (error.code === "changed_meanwhile") {
-          this.run = await this.api.get(this.place, { signal: this.ended.signal });
-          this.#draw();
-        }
-        throw error;
+        if (error.code !== CHANGED) throw error;
+        await this.#lookAgain();
+        throw new Error("Somebody else has reviewed this run meanwhile, and nothing is taken back. Undo again takes back what they said last.");
       });
       this.#answered(answer);
       const back = answer.images.map((id) => this.judged.get(id)).filter(Boolean);
@@ -210,10 +205,22 @@ export class Reviewing {
     });
   }
 
+  // What others have said meanwhile counts, too.
+  async #lookAgain() {
+    try {
+      this.run = await this.api.get(this.place, { signal: this.ended.signal });
+    } catch (error) {
+      if (error.code === FORGOTTEN) this.#explain();
+      return; // nobody has asked for it
+    }
+    await this.#goOn();
+  }
+
   // What was said is kept, whether more to look at can be had or not.
   #goOn() {
     return this.#refill().catch((error) => {
       if (this.ended.signal.aborted) return;
+      if (error.code === FORGOTTEN) return this.#explain();
       this.lacking = true;
       this.app.failed(error, () => this.#goOn());
     });
@@ -233,7 +240,7 @@ export class Reviewing {
   }
 
   async #acceptAbove(rule) {
-    await this.#settled();
+    await this.outbox.settled();
     await this.#try(async () => {
       const answer = await this.api.post(`${this.place}/review`, { rules: [rule] });
       this.surest.done();
@@ -263,13 +270,13 @@ export class Reviewing {
     if (!run) return;
     const total = run.images - run.unread;
     const looked = Object.values(run.reviewed).reduce((sum, images) => sum + images, 0);
-    Object.assign(this.progress, { max: total || 1, value: Math.min(total, looked + this.pending.length) });
+    Object.assign(this.progress, { max: total || 1, value: Math.min(total, looked + this.outbox.ids.size) });
     this.far.textContent = `${looked.toLocaleString("en")} of ${total.toLocaleString("en")} looked at`;
-    this.back.disabled = !run.undoable && !this.pending.length && !this.sending;
+    this.back.disabled = !run.undoable && !this.outbox.isBusy;
     this.which.value = this.of ?? "";
     this.work.hidden = !current;
-    this.done.hidden = Boolean(current || this.sending || this.pending.length || this.lacking); // else there may be more
-    if (!current) return this.#finish();
+    this.done.hidden = Boolean(current || this.outbox.isBusy || this.lacking); // else there may be more
+    if (!current) return this.done.replaceChildren(nothingLeft(this.app, run, this.of, () => this.whole.download()));
     const labels = current.answers.map(({ label }) => label);
     this.chosen = new Set(labels);
     this.asks.replaceChildren(...(labels.length
@@ -283,14 +290,5 @@ export class Reviewing {
   #mark() {
     const { guess, answers = [] } = this.current ?? {};
     this.labels.mark(this.chosen, [...(guess ? [guess] : []), ...answers]);
-  }
-
-  #finish() {
-    const { run } = this;
-    const left = this.of ? `No picture is left ${this.of === NONE ? "without a label" : `that is called ${this.of}`}.` : "You have been through all of it.";
-    const all = this.of && el("button", { type: "button", class: "button main", onclick: () => this.app.navigate({ of: null }) }, "All pictures");
-    this.done.replaceChildren(el("div", { class: "empty" }, el("h2", {}, left),
-      el("p", {}, Object.entries(run.reviewed).map(([what, images]) => `${images.toLocaleString("en")} ${what}`).join(", ") || "Nothing was looked at yet."),
-      el("p", { class: "acts" }, all, el("button", { type: "button", class: this.of ? "button" : "button main", onclick: () => this.whole.download() }, icon("download"), "Labels as CSV"))));
   }
 }
