@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
 from base.errors import RunNotFound
+from encoder.model.load import build_clip, load_encoder
+from encoder.unread import ReadTokens
 from glimpse.client import Client
 from service.app import create_app
 from service.keys import add_key
+from training.records.checkpoint import save_model
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
@@ -90,6 +94,46 @@ def test_a_collection_is_labelled_and_gone_through_by_keys(opened: Any, url: str
     page.get_by_role("button", name="Forget the run").click()
     page.get_by_role("button", name="Forget the run").click()
     expect(page.get_by_text("Nothing is labelled yet")).to_be_visible()
+
+
+def test_labels_that_the_model_has_never_read_are_told(opened: Any, tiny_config: Path, tmp_path: Path) -> None:
+    parts = build_clip(tiny_config)
+    read = ReadTokens(frozenset(parts.tokenizer(["a photo picture of boat"]).unique().tolist()))
+    save_model(tmp_path / "model", dataclasses.replace(parts, read_tokens=read))
+    encoder = load_encoder(tmp_path / "model", "cpu", "fp32")
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 3))
+    unread = "1 of 2 labels have words that the model has never read: platypus"
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened("/?v=review", base=url)
+        page.get_by_label("Labels", exact=True).fill("boat, platypus")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("0 of 3 looked at")).to_be_visible()
+        expect(page.locator("#said-text")).to_have_text(f"{unread}.")
+        page.get_by_role("button", name="Library").click()
+        expect(page.get_by_role("dialog", name="Library")).to_contain_text(f"3 of 3 · {unread}")
+        page.close()
+
+
+def test_collections_and_labels_are_called_as_people_write_them(opened: Any, tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    with serving(create_app(settings_for(tmp_path), encoder)) as url, Client(url) as client:
+        client.create_collection("old", title="صور قديمة")
+        page = opened("/?v=review", base=url)
+        page.get_by_label("Labels", exact=True).fill("قارب, 2 boats")
+        page.get_by_role("button", name="Label صور قديمة").click()
+        expect(page.get_by_text("There are no pictures in it yet.")).to_be_visible()
+        client.add_images("old", draw(tmp_path / "files", 2))
+        page.reload()
+        page.get_by_label("Labels", exact=True).fill("قارب, 2 boats, c, d, e, f, g")
+        page.get_by_role("button", name="Label صور قديمة").click()
+        expect(page.get_by_role("heading", name="صور قديمة")).to_be_visible()
+        expect(page.locator("#view-review .large .path")).to_have_text("")  # where it is kept
+        page.get_by_role("link", name="All runs").click()
+        row = page.locator("#view-review .rows li")
+        expect(row.get_by_role("link")).to_have_text("صور قديمة")
+        expect(row).to_contain_text("2 pictures of the collection صور قديمة · قارب, 2 boats, c, d, e, f and 1 more")
+        expect(row.locator("bdi").nth(1)).to_have_text("قارب")
+        page.close()  # before what it asks for its jobs
 
 
 def test_what_a_correction_flipped_is_shown_and_leads_there(opened: Any, url: str, run: str) -> None:

@@ -12,7 +12,7 @@ import { Outbox } from "./outbox.js";
 import { Picture } from "./picture.js";
 import { Surest } from "./surest.js";
 import { Whole } from "./whole.js";
-import { called, NONE } from "./words.js";
+import { listed, NONE } from "./words.js";
 
 const PAGE = 24;
 const CHANGED = "changed_meanwhile"; // codes of the service
@@ -108,7 +108,7 @@ export class Reviewing {
   // What the run is, once.
   #describe() {
     const { run } = this;
-    this.heading.textContent = run.collection ?? fileName(run.folder) ?? run.id;
+    this.heading.textContent = this.app.titled(run.collection) ?? fileName(run.folder) ?? run.id;
     this.labels.show(run.labels);
     this.which.replaceChildren(new Option("all pictures", ""), ...run.labels.map((label) => new Option(label, label)), new Option("without a label", NONE));
     this.whole.show(run);
@@ -280,7 +280,7 @@ export class Reviewing {
     const labels = current.answers.map(({ label }) => label);
     this.chosen = new Set(labels);
     this.asks.replaceChildren(...(labels.length
-      ? [el("span", { class: "hint" }, "This is "), el("strong", { dir: "auto" }, called(labels)), el("span", { class: "hint" }, "?")]
+      ? [el("span", { class: "hint" }, "This is "), el("strong", {}, listed(labels)), el("span", { class: "hint" }, "?")]
       : [el("span", { class: "hint" }, "None of the labels? Nearest is "), el("strong", { dir: "auto" }, current.guess?.label ?? "none")]));
     this.acceptance.firstChild.textContent = labels.length ? "Accept" : "Accept: none";
     this.#mark();

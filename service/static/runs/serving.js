@@ -9,13 +9,13 @@ export function serve(app, run, box) {
     return box.replaceChildren(el("p", { class: "hint" }, "It can be served once it has ended: until then its model changes."));
   }
   if (!run.has_model) return box.replaceChildren();
-  const select = el("select", { class: "input", "aria-label": "Collection to serve it for" }, collections.map(({ name }) => el("option", {}, name)));
+  const select = el("select", { class: "input", "aria-label": "Collection to serve it for" }, collections.map(({ name }) => new Option(app.titled(name), name)));
   if (collections.some(({ name }) => name === app.collection())) select.value = app.collection();
   const said = el("p", { class: "hint", "aria-live": "polite" });
   const button = el("button", { type: "button", class: "button main" }, "Serve this one");
   const explainIt = () => {
     const { counts, model } = collections.find(({ name }) => name === select.value) ?? collections[0];
-    said.textContent = `Reads ${count(counts.image, "picture")} anew with this model. Until all are done, ${select.value} goes on with ${model}.`;
+    said.textContent = `Reads ${count(counts.image, "picture")} anew with this model. Until all are done, ${app.titled(select.value)} goes on with ${model}.`;
   };
   select.addEventListener("change", explainIt);
   explainIt();
@@ -27,7 +27,7 @@ export function serve(app, run, box) {
       await app.jobs.ended(job.id, (told) => (said.textContent = told.total ? `${told.done.toLocaleString("en")} of ${count(told.total, "entry", "entries")} read…` : "Waiting for its turn…"));
       await app.reload().catch(() => {}); // it is served all the same
       serve(app, run, box);
-      app.say(`${collection} is searched by ${run.name} now.`);
+      app.say(`${app.titled(collection)} is searched by ${run.name} now.`);
     } catch (error) {
       said.textContent = "";
       app.say(error.message, { kind: "bad" });

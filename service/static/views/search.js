@@ -173,7 +173,7 @@ export function mount(root, app) {
     if (signal.aborted) return;
     const other = app.collections().find(({ name }) => name !== collection);
     explain(told, "It may have been deleted. Choose another one above, or look for it in the library.",
-      other && el("a", { class: "button", href: app.href({ c: other.name }, new URLSearchParams()) }, `Look at ${other.title ?? other.name}`));
+      other && el("a", { class: "button", href: app.href({ c: other.name }, new URLSearchParams()) }, `Look at ${app.titled(other.name)}`));
   }
 
   async function more(of) {
@@ -201,8 +201,9 @@ export function mount(root, app) {
     const filtered = query.filters.length || query.ranges.length || query.folder || query.from || query.to;
     const without = { f: null, r: null, in: null, from: null, to: null };
     if (filtered) explain("Nothing passes these filters", "Take one away to see more.", el("a", { class: "button", href: app.href(without) }, "Take all away"));
-    else if (looks) explain("Nothing here yet", "This collection has no pictures to search. Drop some onto the page to add them.");
-    else explain("Nothing here yet", "Drop pictures or a folder onto this page to add them to the collection.");
+    else if (looks) explain("Nothing here yet", "This collection has no pictures to search.");
+    else if (app.info?.read_only) explain("Nothing here yet", "This collection has no pictures.");
+    else explain("Nothing here yet", "Drop pictures or a folder onto this page to add them, or choose them.", el("button", { type: "button", class: "button main", onclick: () => app.library() }, "Add pictures"));
   }
 
   // --- keys, and images that are pasted or dropped ---
