@@ -30,7 +30,12 @@ export function list({ root, app, follow, explain }) {
     if (!sheet.isConnected) root.replaceChildren(sheet); // it was said that there is none yet
     where.textContent = `${count(runs.length, "run")}${folder ? ` in ${folder}` : ""}.${runs.length > 1 ? " Choose two to compare them." : ""}`;
     const said = JSON.stringify(runs);
-    if (said !== told) rows.replaceChildren(...runs.map((run) => row(run, { app, chosen, rows, choose })));
+    if (said !== told) {
+      const focused = rows.contains(document.activeElement) ? document.activeElement : null;
+      rows.replaceChildren(...runs.map((run) => row(run, { app, chosen, rows, choose })));
+      const same = focused && [...rows.children].find(({ dataset }) => dataset.run === focused.closest("li").dataset.run);
+      same?.querySelector(focused.localName).focus();
+    }
     told = said;
     return true;
   });
@@ -43,13 +48,12 @@ function row(run, { app, chosen, rows, choose }) {
     else chosen.delete(run.name);
     for (const name of chosen) if (chosen.size > 2 && name !== run.name) { // the one chosen first makes way
       chosen.delete(name);
-      rows.querySelectorAll("input").forEach((other) => other.dataset.run === name && (other.checked = false));
+      rows.querySelectorAll("input").forEach((other) => other.closest("li").dataset.run === name && (other.checked = false));
       break;
     }
     choose();
   });
-  box.dataset.run = run.name;
-  return el("li", {}, box,
+  return el("li", { "data-run": run.name }, box,
     el("a", { href: app.href({ run: run.name }), class: "name" }, run.name, el("span", { class: "hint" }, `${lasted(run.minutes)} · ${ago(run.written_at)}`)),
     state(run), el("span", { class: "figures" }, gain(run), run.after !== null && el("span", { class: "hint" }, run.measure)),
     el("span", { class: "hint warned" }, run.warnings.length ? count(run.warnings.length, "warning") : ""));

@@ -1,17 +1,18 @@
 // One run: what came of it, its curves, which grow while it trains, and having it serve.
 
-import { el } from "../parts/dom.js";
+import { el, set } from "../parts/dom.js";
 import { curves } from "./curves.js";
 import { Diary, place } from "./diary.js";
-import { ago, figure, gain, lasted, notes, scrolled, setting, state } from "./facts.js";
+import { ago, figure, gain, lasted, notes, renew, scrolled, setting, state } from "./facts.js";
 import { serve } from "./serving.js";
 
 export function one({ root, app, follow, back }, name) {
   const { api } = app;
-  const parts = { head: el("header", { class: "head" }), warnings: el("div"), tables: el("div", { class: "tables" }), settings: el("dl", { class: "settings" }) };
+  const report = el("a", { class: "button", target: "_blank", rel: "noopener", hidden: true }, "Report");
+  const parts = { told: el("div"), report, verdict: el("p", { class: "verdict" }), warnings: el("div"), tables: el("div", { class: "tables" }), settings: el("dl", { class: "settings" }) };
   const charts = curves();
   const serving = el("div", { class: "serve" });
-  root.replaceChildren(el("div", { class: "sheet" }, back(), parts.head, parts.warnings, serving,
+  root.replaceChildren(el("div", { class: "sheet" }, back(), el("header", { class: "head" }, parts.told, report, parts.verdict), parts.warnings, serving,
     el("section", { "aria-labelledby": "run-learning" }, el("h2", { id: "run-learning" }, "Learning"), el("div", { class: "charts" }, charts.learning.map(({ root: chart }) => chart))),
     el("section", { "aria-labelledby": "run-space" }, el("h2", { id: "run-space" }, "The space"), el("div", { class: "charts" }, charts.space.map(({ root: chart }) => chart))),
     el("section", { "aria-labelledby": "run-numbers" }, el("h2", { id: "run-numbers" }, "Before and after"), parts.tables),
@@ -33,14 +34,13 @@ export function one({ root, app, follow, back }, name) {
 }
 
 function describe(run, parts) {
-  const report = run.report_url && el("a", { class: "button", href: run.report_url, target: "_blank", rel: "noopener" }, "Report");
-  parts.head.replaceChildren(el("div", {}, el("h1", {}, run.name),
-    el("p", { class: "facts" }, state(run), run.started_from && el("span", {}, `from ${run.started_from}`), el("span", {}, lasted(run.minutes)), el("span", {}, `written ${ago(run.written_at)}`))),
-  report ?? "");
-  parts.head.append(el("p", { class: "verdict" }, el("span", {}, run.measure), gain(run), run.score === null ? "" : el("span", { class: "hint" }, `score ${figure(run.score)}${run.best_epoch === null ? "" : `, best in epoch ${run.best_epoch}`}`)));
-  parts.warnings.replaceChildren(notes(run.warnings));
-  parts.tables.replaceChildren(...run.tables.map(table));
-  parts.settings.replaceChildren(...Object.entries(run.settings).flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, setting(value))]));
+  parts.told.replaceChildren(el("h1", {}, run.name),
+    el("p", { class: "facts" }, state(run), run.started_from && el("span", {}, `from ${run.started_from}`), el("span", {}, lasted(run.minutes)), el("span", {}, `written ${ago(run.written_at)}`)));
+  set(parts.report, { href: run.report_url, hidden: !run.report_url });
+  parts.verdict.replaceChildren(el("span", {}, run.measure), gain(run), run.score === null ? "" : el("span", { class: "hint" }, `score ${figure(run.score)}${run.best_epoch === null ? "" : `, best in epoch ${run.best_epoch}`}`));
+  renew(parts.warnings, run.warnings, () => [notes(run.warnings)]);
+  renew(parts.tables, run.tables, () => run.tables.map(table));
+  renew(parts.settings, run.settings, () => Object.entries(run.settings).flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, setting(value))]));
 }
 
 function table({ title: caption, rows }) {

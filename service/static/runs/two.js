@@ -3,7 +3,7 @@
 import { el } from "../parts/dom.js";
 import { Lines, short, smoothed } from "../parts/lines.js";
 import { Diary, place } from "./diary.js";
-import { figure, lasted, notes, scrolled, setting } from "./facts.js";
+import { figure, lasted, notes, renew, scrolled, setting } from "./facts.js";
 
 export function two({ root, app, follow, back }, names) {
   const { api } = app;
@@ -26,14 +26,14 @@ export function two({ root, app, follow, back }, names) {
     said.textContent = found.verdict;
     warnings.replaceChildren(notes([...found.objections, ...found.runs.flatMap((run) => run.warnings.map((text) => `${run.name}: ${text}`))]));
     const line = (name, of) => [name, ...found.runs.map(of)];
-    tables.replaceChildren(
+    renew(tables, [found.runs, found.settings], () => [
       scrolled("What came of them", ["", ...found.runs.map((run) => run.name)], [
         line(`${found.measure}, before`, (run) => figure(run.before)), line("after", (run) => figure(run.after)), line("score", (run) => figure(run.score)),
         line("best epoch", (run) => (run.best_epoch === null ? "–" : `${run.best_epoch} of ${run.epochs}`)), line("time", (run) => lasted(run.seconds / 60)),
         line("samples a second", (run) => (run.samples_per_second === null ? "–" : short(Math.round(run.samples_per_second))))]),
       Object.keys(found.settings).length
         ? scrolled("Settings that differ", ["", ...found.runs.map((run) => run.name)], Object.entries(found.settings).map(([key, values]) => [key, ...values.map(setting)]))
-        : el("p", { class: "hint" }, "They were asked the same."));
+        : el("p", { class: "hint" }, "They were asked the same.")]);
     if (diaries.some((diary) => diary.steps.step || diary.epochs.size)) {
       const each = (points) => diaries.map((diary, i) => ({ name: names[i], points: points(diary) }));
       charts.loss.show(each((diary) => smoothed(diary.overSteps("loss"))));
