@@ -29,6 +29,7 @@ import { fetched, FIRST, VIEWS, wantedBy } from "./frame/views.js";
 import { el, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
 import { order } from "./parts/latest.js";
+import { hasFiles } from "./parts/picture/given.js";
 import { address, href, leftAt, navigate, onNavigate } from "./router.js";
 
 const WELCOME = "welcome"; // what is shown in the place of a view that needs a collection, where there is none
@@ -226,6 +227,13 @@ async function start() {
   document.addEventListener("visibilitychange", back);
   addEventListener("focus", back);
 }
+
+// A file that is dropped where nothing takes it does not take the page's place.
+addEventListener("dragover", (event) => {
+  if (event.defaultPrevented || !hasFiles(event)) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = "none";
+});
 
 history.scrollRestoration = "manual";
 start();

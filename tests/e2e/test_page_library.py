@@ -398,6 +398,9 @@ def test_a_collection_is_renamed_in_its_title(world, client, opened):
     library = page.get_by_role("dialog", name="Library")
     library.get_by_role("button", name="Rename the collection one").click()
     field = library.get_by_label("Title of the collection one")
+    widths = [each.bounding_box()["width"] for each in (field, library.locator(".collections form"))]
+    assert widths[0] > 0.6 * widths[1]  # as much of a long title as there is room
+    field = library.get_by_label("Title of the collection one")
     playwright.expect(field).to_be_focused()
     page.keyboard.press("Escape")
     playwright.expect(library.get_by_role("link", name="one")).to_be_visible()  # the sheet is still open

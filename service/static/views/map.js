@@ -65,7 +65,7 @@ export function mount(root, app) {
       tool("plus", "Zoom in", () => surface.zoomBy(1.6)), tool("minus", "Zoom out", () => surface.zoomBy(1 / 1.6)), tool("whole", "Show the whole", () => surface.whole())),
     tip.root, neighbours.card);
   } else stage.append(colouring.root);
-  root.prepend(el("search", {}, form), stage, selected.root, missing.root, help);
+  root.prepend(el("h1", { class: "unseen" }, title), el("search", {}, form), stage, selected.root, missing.root, help);
 
   // null where the browser has no WebGL: the map's clusters are there in words.
   function surfaceOf() {

@@ -7,8 +7,8 @@ import { toldOf } from "../parts/grid/fit.js";
 import { Grid } from "../parts/grid/grid.js";
 import { Browse, Hits } from "../parts/grid/sources.js";
 import { dropTarget } from "../parts/picture/drop.js";
+import { filesOf, pasted } from "../parts/picture/given.js";
 import { Opened } from "../parts/picture/opened.js";
-import { filesOf } from "../parts/picture/upload.js";
 import { keep, partsOf, readQuery, withWeight } from "../parts/query.js";
 import { Filters } from "../search/filters.js";
 import { Selecting } from "../search/selecting.js";
@@ -51,7 +51,7 @@ export function mount(root, app) {
   const results = el("div", { class: "results" });
   const empty = el("div", { class: "empty", hidden: true });
   const body = el("div", { class: "body" }, filters.root, el("div", {}, results, empty));
-  root.append(el("search", { class: "bar" }, form), body);
+  root.append(el("h1", { class: "unseen" }, title), el("search", { class: "bar" }, form), body);
 
   const grid = new Grid(results, { api: app.api, label: "Results", onSelect: (ids) => selecting.show(ids) });
   const opened = new Opened(root, app, {
@@ -210,7 +210,7 @@ export function mount(root, app) {
 
   const active = () => !root.hidden;
   dropTarget({
-    may: () => ({ search: active() && source?.count > 0, add: active() && !app.info?.read_only && app.collection() }),
+    may: () => ({ search: active() && source?.count > 0, add: active() && !app.info?.read_only && app.titled(app.collection()) }),
     onSearch: async (transfer) => searchBy((await filesOf(transfer)).filter((each) => !each.type || each.type.startsWith("image/"))),
     onAdd: async (transfer) => app.add(await filesOf(transfer), app.collection()),
   });
@@ -222,7 +222,7 @@ export function mount(root, app) {
     }
   });
   document.addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files ?? [])];
+    const files = pasted(event);
     if (files.length && active()) searchBy(files);
   });
   const cover = () => {
