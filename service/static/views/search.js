@@ -236,6 +236,7 @@ export function mount(root, app) {
   async function show(address) {
     const before = query;
     query = readQuery(address);
+    if (query.open) opened.load().catch(() => {}); // while the rest comes; it is tried again once it is opened
     const but = new URLSearchParams(address);
     but.delete("open");
     const collection = app.collection();
