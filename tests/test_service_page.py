@@ -1,4 +1,5 @@
 import gzip
+import json
 import re
 from pathlib import Path
 
@@ -54,8 +55,20 @@ def test_the_first_view_is_loaded_at_once_and_only_that(client):
     preloaded = set(PRELOADED.findall(page))
     wanted = (modules("main.js") | modules("views/search.js")) - {STATIC / "main.js"}
     assert preloaded == {module.relative_to(STATIC).as_posix() for module in wanted}
-    first = [client.get(path).content for path in named_by(page)] + [(STATIC / "views" / "search.css").read_bytes()]
+    named = {path for path in named_by(page) if path.startswith("/static/")}
+    first = [client.get(path).content for path in named] + [
+        page.encode(),
+        (STATIC / "views" / "search.css").read_bytes(),
+    ]
     assert sum(len(gzip.compress(content)) for content in first) < 64_000
+
+
+def test_the_views_are_linked_before_any_module_is_there(client):
+    linked = re.findall(r'<a data-view="([^"]+)"', client.get("/").text)
+    [named] = re.findall(r"const VIEWS = new Set\((.*?)\)", (STATIC / "frame" / "views.js").read_text())
+    assert linked == json.loads(named)
+    alone = {"welcome"}  # which no address names
+    assert {path.stem for path in (STATIC / "views").glob("*.js")} == {*linked, *alone}
 
 
 def test_what_asks_for_the_collection_is_loaded_before_the_rest(client):

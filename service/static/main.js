@@ -1,9 +1,9 @@
 // The page's frame: it knows which views there are, loads one when it is first shown, and gives each what it needs.
 //
-// A view NAME is views/NAME.js with its style views/NAME.css, and a line in VIEWS; one that makes sense without any
-// collection stands in ALONE too. VIEWS is in frame/views.js. Its module has
+// A view NAME is views/NAME.js with its style views/NAME.css, its name in VIEWS of frame/views.js and a link in index.html;
+// one that makes sense without any collection stands in ALONE too. Its module has
 //
-//   export const title = "Map";                   // of the document; the navigation has that of VIEWS
+//   export const title = "Map";                   // of the document, as the navigation has it
 //   export function mount(root, app) {            // once; root is an empty <section id="view-NAME"> of its own
 //     return {
 //       show(address),                            // at first, and whenever the address changes: a URLSearchParams
@@ -25,7 +25,7 @@ import { api } from "./api.js";
 import * as early from "./early.js";
 import { Header } from "./frame/header.js";
 import { failed, letGo, say } from "./frame/messages.js";
-import { fetched, FIRST, VIEWS, wantedBy } from "./frame/views.js";
+import { fetched, FIRST, wantedBy } from "./frame/views.js";
 import { el, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
 import { order } from "./parts/latest.js";
@@ -59,7 +59,7 @@ const app = {
   changed,
 };
 
-const header = new Header({ views: VIEWS, first: FIRST, collection: app.collection, jobs, onLibrary: openLibrary });
+const header = new Header({ first: FIRST, collection: app.collection, jobs, onLibrary: openLibrary });
 jobs.follow((_, ended) => ended.length && changed());
 
 // --- views ---

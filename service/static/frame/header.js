@@ -1,4 +1,4 @@
-// The header: links to the views, the collection that is shown, and the way to the library with how many jobs run.
+// The header: links to the views, which index.html has so that they are there at once, the collection that is shown, and the way to the library with how many jobs run.
 
 import { el, icon } from "../parts/dom.js";
 import { address, href, navigate } from "../router.js";
@@ -6,12 +6,11 @@ import { address, href, navigate } from "../router.js";
 const $ = (id) => document.getElementById(id);
 
 export class Header {
-  // views: {name: title}; first: the name that no address has; collection(): the name of the one that is shown
-  constructor({ views, first, collection, jobs, onLibrary }) {
+  // first: the name that no address has; collection(): the name of the one that is shown
+  constructor({ first, collection, jobs, onLibrary }) {
     Object.assign(this, { first, collection });
     this.framed = null; // what the links are of
     this.views = $("views");
-    this.views.replaceChildren(...Object.entries(views).map(([name, title]) => el("li", {}, el("a", { "data-view": name, href: "./" }, title))));
     this.select = el("select", { id: "collection", "aria-label": "Collection", hidden: true });
     // what another collection keeps of the address is the view alone
     this.select.addEventListener("change", () =>

@@ -2,14 +2,7 @@
 
 import { el } from "../parts/dom.js";
 
-export const VIEWS = {
-  search: "Search",
-  lineup: "Lineup",
-  map: "Map",
-  review: "Review",
-  runs: "Runs",
-  labs: "Labs",
-};
+const VIEWS = new Set(["search", "lineup", "map", "review", "runs", "labs"]); // index.html has links to them
 export const FIRST = "search";
 
 const fetching = new Map(); // name -> promise of [module]
@@ -32,5 +25,5 @@ function styled(name) {
 
 export function wantedBy(asked) {
   const name = asked.get("v") ?? FIRST;
-  return Object.hasOwn(VIEWS, name) ? name : FIRST;
+  return VIEWS.has(name) ? name : FIRST;
 }
