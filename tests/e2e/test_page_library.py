@@ -250,7 +250,8 @@ def test_a_folder_that_cannot_be_read_is_named(world, client, opened):
     client.create_collection("some")
     page = opened("/?c=some", base=world[0], expected=("422",))
     report = page.evaluate("""async () => {
-      const { filesOf, upload } = await import("/static/parts/picture/upload.js");
+      const { filesOf } = await import("/static/parts/picture/given.js");
+      const { upload } = await import("/static/parts/picture/upload.js");
       const { api } = await import("/static/api.js");
       const reader = { readEntries: (_, fail) => fail(new DOMException("", "NotReadableError")) };
       const folder = { isFile: false, name: "2024", createReader: () => reader };
