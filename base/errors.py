@@ -13,7 +13,6 @@
     │   ├── CollectionExists
     │   ├── CollectionLocked   another process is writing to it
     │   ├── CollectionDamaged  its catalog fails its own check
-    │   ├── TitleChanged       somebody has given it another title meanwhile
     │   ├── QuotaExceeded      it may not hold so much
     │   ├── EntriesLeft        another model has not made all of its vectors yet
     │   ├── CursorGone         what changed after a cursor is no longer all known
@@ -21,6 +20,7 @@
     │   ├── StoreUnavailable   the server that it lies on does not answer
     │   │   └── DiskUnavailable   nor does the disk
     │   └── ModelMismatch      it was built by another model
+    ├── ChangedMeanwhile       it is not what whoever wants to change it has seen
     ├── EntryNotFound          no image or text with that id
     ├── LabelSetNotFound       no label set of that name
     ├── RunNotFound            no labelling run of that id
@@ -122,13 +122,6 @@ class CollectionDamaged(CollectionError):
     code = "collection_damaged"
 
 
-class TitleChanged(CollectionError):
-    """The collection has another title than the one that was to be replaced; it keeps it."""
-
-    code = "changed_meanwhile"
-    param = "expected_title"
-
-
 class QuotaExceeded(CollectionError):
     """The collection would hold more than its quota allows; nothing was written."""
 
@@ -154,7 +147,7 @@ class StoreUnavailable(CollectionError):
 
 
 class DiskUnavailable(StoreUnavailable):
-    """The disk that the collection lies on does not answer, or is not there."""
+    """The disk that the collection lies on does not answer, or is not there; its cause says where, to the log."""
 
     code = "disk_unavailable"
 
@@ -163,6 +156,16 @@ class ModelMismatch(CollectionError):
     """The collection was built by another model than the one that asks."""
 
     code = "model_mismatch"
+
+
+class ChangedMeanwhile(GlimpseError):
+    """Somebody has changed meanwhile what was to be changed; it stays as it is. `param` is where a request said it."""
+
+    code = "changed_meanwhile"
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        self.param = param
+        super().__init__(message)
 
 
 class EntryNotFound(GlimpseError):

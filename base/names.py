@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from base.errors import InputError, TitleChanged
+from base.errors import ChangedMeanwhile, InputError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_EXTERNAL_ID = 256  # characters
@@ -59,10 +59,10 @@ def check_title(text: str) -> str:
 
 
 def check_still_called(name: str, title: str | None, expected: str | None) -> None:
-    """TitleChanged if a collection has another title than somebody saw; None: it is called by its name."""
+    """ChangedMeanwhile if a collection has another title than somebody saw; None: it is called by its name."""
     if title != expected:
         called = "by its name" if title is None else repr(title)
-        raise TitleChanged(f"collection {name!r} is called {called} by now")
+        raise ChangedMeanwhile(f"collection {name!r} is called {called} by now", "expected_title")
 
 
 def near_name(name: str, names: Iterable[str]) -> str | None:

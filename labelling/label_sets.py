@@ -6,6 +6,7 @@ templates that look like others. Knows no HTTP.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -69,6 +70,11 @@ class LabelSet:
     def names(self) -> tuple[str, ...]:
         """The labels' names."""
         return tuple(label.name for label in self.labels)
+
+    @property
+    def tag(self) -> str:
+        """Of all that it is, as it is kept: another set has another."""
+        return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:32]
 
     @property
     def is_calibrated(self) -> bool:
@@ -246,11 +252,12 @@ class LabelSets:
             raise GlimpseError(disk_problem(error, path) or said) from error
         return replace(label_set, name=name), is_new
 
-    def delete(self, name: str) -> None:
-        """Delete a set, and the report of its calibration. LabelSetNotFound."""
+    def delete(self, name: str, check: Callable[[LabelSet | None], object] = lambda before: None) -> None:
+        """Delete a set, and the report of its calibration; `check` may raise for what it is. LabelSetNotFound."""
         path = self._path(name)
         try:
             with folder_lock(path.parent):
+                check(self._unless_damaged(name))
                 path.unlink()
                 self.report(name).unlink(missing_ok=True)
         except FileNotFoundError:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from types import EllipsisType
 from typing import Literal
 
-from base.errors import InputError, ModelMismatch
+from base.errors import ChangedMeanwhile, InputError, ModelMismatch
 from base.progress import Progress
 from labelling.label_sets import LabelSet
 from labelling.rows import Answer
@@ -31,12 +32,15 @@ class Item:
     Attributes:
         image: its id in the run.
         verdict: its labels are right; others are; none is; or it is put aside.
-        labels: the right ones, of a correction.
+        labels: the right ones, of a correction; of what is accepted those that were seen, which count even if it has
+            others by now.
+        seen: what had been said of it when it was looked at, None for nothing; default: whatever it is.
     """
 
     image: int
     verdict: Verdict
     labels: Sequence[str] = ()
+    seen: str | EllipsisType | None = ...
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ def review(
 
     Raises:
         InputError: no image of that id, one that has no labels to accept, or labels that the run does not have.
+        ChangedMeanwhile: something else had been said of an image than was seen; nothing is kept.
         ModelMismatch: another model made its vectors.
     """
     asked = labels_of(run)
@@ -95,8 +100,8 @@ def review(
     with store.writing():
         number = taking_back.begin(store)
         for item in items:
-            said = SAID[item.verdict]
-            reviews.say(store, number, item.image, said, _answers(run, asked.label_set, item))
+            said, answers = _judged(run, asked.label_set, item)
+            reviews.say(store, number, item.image, said, answers)
             report.counts[said] = report.counts.get(said, 0) + 1
         for rule in rules:
             if rule.label is not None:
@@ -109,21 +114,31 @@ def review(
     return report
 
 
-def take_back(run: Run, source: Source, tell: Progress = lambda done, total: None) -> TakenBack:
+def take_back(
+    run: Run, source: Source, tell: Progress = lambda done, total: None, review: int | None = None
+) -> TakenBack:
     """Undo the last review that was not taken back yet, and label all that nobody has looked at as it was before that.
 
     Args:
         run: open for writing.
         source: as it was labelled from; it is not read.
         tell: how many images are labelled anew, of how many.
+        review: its number; default: whichever is the last.
 
     Raises:
         InputError: there is none.
+        ChangedMeanwhile: the last is another than `review`.
         ModelMismatch: another model made its vectors.
     """
     asked = labels_of(run)
     report = TakenBack()
     with run.store.writing():
+        if review is not None and review != taking_back.known(run.store)[1]:
+            raise ChangedMeanwhile(
+                f"review {review} of run {run.id} is not the last any more: others have reviewed it, or taken it back; "
+                "look at the run again",
+                "review",
+            )
         changed = taking_back.restore(run.store)
         if not changed:
             raise InputError(
@@ -177,26 +192,41 @@ def check_model(run: Run, source: Source) -> None:
         )
 
 
-def _answers(run: Run, label_set: LabelSet, item: Item) -> list[Answer] | None:
-    """The answers that an image is to have; None: those that it has. InputError."""
+def _judged(run: Run, label_set: LabelSet, item: Item) -> tuple[str, list[Answer] | None]:
+    """What is said of an image, and the answers that it is to have; None: those that it has. As `review` raises."""
     row = run.store.row(item.image)
     if row is None or row.image.error:
         why = f"cannot be read ({row.image.error})" if row else "is none of the run's"
         raise InputError(f"image {item.image} {why}: there is nothing to review")
-    if (item.verdict == "correct") != bool(item.labels):
-        raise InputError(f"image {item.image}: labels go with a correction, and a correction with labels")
+    labels = [answer.label for answer in row.image.answers]
+    if not isinstance(item.seen, EllipsisType) and (row.reviewed or None) != item.seen:
+        raise ChangedMeanwhile(f"image {item.image} {_became(row.reviewed, labels)} meanwhile: nothing of this review "
+                               "is kept; look at it again", "items")  # fmt: skip
+    if item.verdict in ("none", "skip") and item.labels:
+        raise InputError(f"image {item.image}: labels go with a correction, or with what is accepted")
+    if item.verdict == "correct" and not item.labels:
+        raise InputError(f"image {item.image}: a correction needs labels")
     if item.verdict == "skip":
-        return None
-    if item.verdict == "accept":
+        return SAID["skip"], None
+    if item.verdict == "accept" and (not item.labels or set(item.labels) == set(labels)):
         if row.margin is None and not row.reviewed:
             raise InputError(f"image {item.image} has no labels yet: label it first")
-        return None
+        return SAID["accept"], None
     _check_labels(label_set, item.labels)
     if label_set.mode == "single" and len(set(item.labels)) > 1:
         raise InputError(
             f"{row.image.path}: {' and '.join(item.labels)}, in a run that gives an image one label; say which it is"
         )
-    return [Answer(label, 1.0) for label in dict.fromkeys(item.labels)]
+    said = SAID["correct" if item.labels else "none"]
+    return said, [Answer(label, 1.0) for label in dict.fromkeys(item.labels)]
+
+
+def _became(reviewed: str, labels: Sequence[str]) -> str:
+    """What was said of an image, in words."""
+    if reviewed == SAID["correct"]:
+        return f"was corrected to {' and '.join(map(repr, labels))}"
+    words = {"": "was put back", SAID["none"]: "was said to be none", "by rule": "was accepted by a rule"}
+    return words.get(reviewed, f"was {reviewed}")
 
 
 def _check_labels(label_set: LabelSet, labels: Sequence[str]) -> None:

@@ -90,6 +90,7 @@ class LabelReport:
         unread: the same of folders and files that the walk could not enter. Each walk finds them anew.
         left_out: what the walk passed by.
         cut_texts: prompts that are longer than the model reads.
+        unread_labels: a line, if labels have words that the model has never read.
     """
 
     labelled: int = 0
@@ -102,6 +103,7 @@ class LabelReport:
     unread: list[tuple[str, str]] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
     cut_texts: int = 0
+    unread_labels: list[str] = field(default_factory=list)
     most_skips: int | None = None
 
     @property

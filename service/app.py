@@ -20,6 +20,7 @@ from base.extras import product_version
 from base.machine.cpus import fewer_taken
 from encoder.model.dual_encoder import DualEncoder
 from index.collection import use_store
+from service.disk import DataDisk
 from service.errors import ErrorAnswer, add_handlers, documented
 from service.http.auth import ReadOnly, RequireKey, check_exposure, keyring_of
 from service.http.connections import PatientHttp, take_descriptors
@@ -29,6 +30,7 @@ from service.http.middleware import AtAnswer, BodyLimit, CancelWhenGone, HeadAsG
 from service.http.packed import Packed, Unpacked
 from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
+from service.keys import Keyring
 from service.preflight import check_address
 from service.routes import embeddings, health, info, jobs, knn_service, labs, metrics, page, search, training_runs
 from service.routes.collections import catalogue, changes, collections, columns, facets, images, manifest, texts
@@ -65,6 +67,8 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     """The application. It loads `settings.model` when it starts, unless its encoder is given."""
     use_store(settings.store)
     signer = Signer(settings.data, read_only=settings.read_only)
+    keys = keyring_of(settings)
+    disk = DataDisk(keys.refresh)
     app = FastAPI(
         title="glimpse",
         version=product_version(),
@@ -74,10 +78,11 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         redoc_url=None,
         lifespan=_run,
         responses={500: {"model": ErrorAnswer, "description": "Internal Server Error"}},
-        middleware=_middleware(settings, signer),
+        middleware=_middleware(settings, keys, disk, signer),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.telemetry's own say less of the user's
     )
-    app.state.service = Service(settings, Paths(app, (resource.router for resource in (*API, *OPEN))), signer, encoder)
+    paths = Paths(app, (resource.router for resource in (*API, *OPEN)))
+    app.state.service = Service(settings, paths, disk, signer, encoder)
     for resource in API:
         app.include_router(
             resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429, 501, 503)
@@ -90,7 +95,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     return app
 
 
-def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
+def _middleware(settings: Settings, keys: Keyring, disk: DataDisk, signer: Signer) -> list[Middleware]:
     """What every request passes, the outermost first."""
     cors = Middleware(
         CORSMiddleware,
@@ -98,11 +103,12 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],  # those of OpenAI's client are many; what guards is the origin
         allow_private_network=True,  # browsers ask where a public page asks a private address; likewise
-        expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Idempotency-Replayed"],
+        expose_headers=["ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Idempotency-Replayed"],
     )
     key = Middleware(
         RequireKey,
-        keys=keyring_of(settings),
+        keys=keys,
+        disk=disk,
         signer=signer,
         anonymous=settings.allow_anonymous,
         origins=settings.cors_origins,

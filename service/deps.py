@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, RunBusy
@@ -164,6 +164,9 @@ def at_once(look_up: Callable[[Request], T]) -> Callable[[Request], Awaitable[T]
 
 
 ServiceDep = Annotated[Service, Depends(at_once(service_of))]
+OnlyNew = Annotated[
+    str | None, Header(alias="If-None-Match", pattern=r"^\*$", description="only if there is none, else 412")
+]
 SettingsDep = Annotated[Settings, Depends(at_once(settings))]
 CollectionsDep = Annotated[OpenCollections, Depends(at_once(collections))]
 PatienceDep = Annotated[Patience, Depends(at_once(patience))]

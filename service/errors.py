@@ -33,12 +33,12 @@ STATUS: dict[type[Exception], int] = {  # an error not named here has the status
     errors.CollectionNotFound: 404,
     errors.CollectionExists: 409,
     errors.CollectionLocked: 409,
-    errors.TitleChanged: 409,
     errors.QuotaExceeded: 413,  # no 507: a service that is asked for too much has not failed
     errors.CursorGone: 410,
     errors.NotInStore: 501,
     errors.StoreUnavailable: 503,
     errors.ModelMismatch: 409,
+    errors.ChangedMeanwhile: 409,
     errors.EntryNotFound: 404,
     errors.LabelSetNotFound: 404,
     errors.RunNotFound: 404,

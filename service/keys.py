@@ -215,6 +215,9 @@ class Keyring:
     """The keys of a running service: those given, and those of the file as it is now.
 
     Once there was a key, one is required for good: removing the last must not open the service to all.
+
+    Attributes:
+        required: whether requests need a key, as it was at the last `refresh`.
     """
 
     def __init__(self, data: Path, given: Sequence[Key] = ()) -> None:
@@ -224,18 +227,14 @@ class Keyring:
         self._is_unread = False
         self._problems: list[str] = []  # of it
         self._keys = self._given
-        self._required = False
-        self._refresh()
-
-    @property
-    def required(self) -> bool:
-        """Whether requests need a key."""
-        self._refresh()
-        return self._required
+        self.required = False
+        self.refresh()
 
     def find(self, secret: str) -> Key | None:
-        """The key that this is; None if it is none of ours. Takes as long for a wrong key as for a right one."""
-        self._refresh()
+        """The key that this is, by the last `refresh`; None if it is none of ours.
+
+        Takes as long for a wrong key as for a right one.
+        """
         sha256 = _sha256(secret)
         found = None
         for key in self._keys:
@@ -243,7 +242,11 @@ class Keyring:
                 found = key
         return found
 
-    def _refresh(self) -> None:
+    def holds(self, key: Key | None) -> bool:
+        """Whether that key is still taken; None stands for whoever asks without one."""
+        return not self.required if key is None else key.sha256 in {each.sha256 for each in self._keys}
+
+    def refresh(self) -> None:
         """Read the file again if it is another one, or was not read. What is damaged is no key, and opens nothing."""
         seen = _version(self._file)
         if seen != self._seen or self._is_unread:
@@ -260,8 +263,8 @@ class Keyring:
                     log.error("%s: %s: %s", which, self._file, problem)
             self._problems = problems
             self._keys = self._given + kept
-            self._required |= bool(problems)
-        self._required |= bool(self._keys)
+            self.required |= bool(problems)
+        self.required |= bool(self._keys)
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:

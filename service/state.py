@@ -21,6 +21,7 @@ from service.collections.maps import Maps
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.collections.thumbnails import DAY, Thumbnails
+from service.disk import DataDisk
 from service.errors import Refusal
 from service.http.paths import Paths
 from service.inference.models import Models
@@ -45,6 +46,7 @@ class Service:
     Attributes:
         settings: what the operator set.
         paths: the API's paths.
+        disk: that of the data folder.
         signer: of addresses that need no key.
         collections, decoders, jobs: there from the beginning.
         models: those that may be asked for, once the service is ready.
@@ -58,9 +60,12 @@ class Service:
         on_failure: called once when the service cannot start.
     """
 
-    def __init__(self, settings: Settings, paths: Paths, signer: Signer, encoder: DualEncoder | None = None) -> None:
+    def __init__(
+        self, settings: Settings, paths: Paths, disk: DataDisk, signer: Signer, encoder: DualEncoder | None = None
+    ) -> None:
         self.settings = settings
         self.paths = paths
+        self.disk = disk
         self.signer = signer
         self.collections = OpenCollections(settings.data, read_only=settings.read_only)
         self.decoders = Pool(READERS, settings.queue_size)
@@ -93,7 +98,7 @@ class Service:
         if self.settings.store != LOCAL:
             places[str(Address.of(self.settings.store))] = STORE
         named = "|".join(map(_as_named, sorted(places, key=len, reverse=True)))
-        return re.sub(named, lambda found: places[found[0]], text)
+        return _without_folders(re.sub(named, lambda found: places[found[0]], text))
 
     async def load(self) -> None:
         """Load the default model, unless it was given, open the collections and let jobs run.
@@ -128,6 +133,7 @@ class Service:
         await self.models.close()
         self.decoders.close()
         self.collections.close()
+        self.disk.close()
 
     async def _clean(self) -> None:
         """Once a day let go of what killed deletions left, and of thumbnails that no collection has an image of."""
@@ -144,6 +150,15 @@ def _as_named(place: str) -> str:
         return re.escape(place)
     end = "(?=/)" if place == "data" else r"(?![\w-])"  # by itself it is a word of messages, and tells nobody anything
     return rf"(?<![\w/.-]){re.escape(place)}{end}"
+
+
+def _without_folders(text: str) -> str:
+    """The last name of each path of this machine in place of it: where links lead, or a cache lies, say.
+
+    What begins with a name at the root of its disk is one; what begins otherwise, as /v1/..., is one of the API.
+    """
+    roots = "|".join(re.escape(each.name) for each in Path("/").iterdir())
+    return re.sub(rf"(?<![\w./~-])/(?:{roots})/(?:[^\s/'\"]+/)*([^\s/'\"]+)", r"\1", text)
 
 
 def service_of(request: Request) -> Service:

@@ -182,7 +182,15 @@ def test_classifying_with_labels_and_with_a_kept_set(pictures):
     assert client.label_sets() == ["pets"]
     named = list(client.classify(iter(files), label_set="pets"))
     assert [one.label for one in named] == [one.label for one in plain]
-    client.delete_label_set("pets")
+    with pytest.raises(errors.LabelSetExists):
+        client.keep_label_set("pets", ["bird"], expected=None)
+    changed = client.keep_label_set("pets", ["cat"], ["a {}"], expected=kept)
+    with pytest.raises(errors.ChangedMeanwhile):
+        client.keep_label_set("pets", ["bird"], expected=kept)
+    with pytest.raises(errors.ChangedMeanwhile):
+        client.delete_label_set("pets", expected=kept)
+    assert client.label_set("pets").labels == ["cat"]
+    client.delete_label_set("pets", expected=changed)
     with pytest.raises(ServiceError) as caught:
         client.label_set("pets")
     assert (caught.value.status, caught.value.code) == (404, "label_set_not_found")

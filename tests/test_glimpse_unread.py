@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from job_calls import ask, ended
 from service_world import client_of, serving, settings_for
 
 from encoder.model.load import build_clip, load_encoder
@@ -135,6 +136,15 @@ def test_labels_with_unread_words_are_told_once(client: TestClient, run: Path) -
     done = glimpse_here("label", folder, "--labels", "red,platypus", "--model", run, "--out", "-", **CPU)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: 1 of 2 labels have words that the model has never read: platypus") == 1
+
+
+def test_a_label_job_tells_it_each_time(client: TestClient) -> None:
+    told = []
+    for labels in (["red", "platypus"], ["red", "platypus"], ["red", "tree"]):  # at the second all are labelled
+        key = ask(client, "label", collection="images", labels=labels)
+        told.append(ended(client, key)["report"]["warnings"])
+    line = "1 of 2 labels have words that the model has never read: platypus"
+    assert told == [[line], [line], []]
 
 
 def test_eval_tells_it_of_labels_and_of_texts(run: Path, tmp_path: Path) -> None:

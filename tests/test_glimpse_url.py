@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from service_world import serving, settings_for
 
-from base.errors import GlimpseError, InputError, TitleChanged
+from base.errors import ChangedMeanwhile, GlimpseError, InputError
 from encoder.model.dual_encoder import DualEncoder
 from glimpse.cli import perform
 from glimpse.client import Client, ServiceError
@@ -251,10 +251,10 @@ def test_a_title_that_somebody_else_gave_stays_where_another_was_seen(
         change = ("collections", "title", name, *there)
         assert said(capsys, *change, "Ours", "--expected", "") == f"{name}: Ours\n"
         for other, called in (("", "'Ours'"), ("Mine", "'Ours'")):
-            with pytest.raises(TitleChanged, match=f"collection '{name}' is called {called} by now"):
+            with pytest.raises(ChangedMeanwhile, match=f"collection '{name}' is called {called} by now"):
                 call(*change, "Mine", "--expected", other)
         assert said(capsys, *change, "--none", "--expected", "Ours") == f"{name}: no title\n"
-        with pytest.raises(TitleChanged, match="is called by its name by now"):
+        with pytest.raises(ChangedMeanwhile, match="is called by its name by now"):
             call(*change, "Mine", "--expected", "Ours")
         assert said(capsys, *change, "Mine") == f"{name}: Mine\n"
         with pytest.raises(InputError, match="--expected is for a change"):

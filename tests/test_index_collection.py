@@ -32,6 +32,7 @@ from index.collection import (
     sweep_deleted,
 )
 from index.config import IndexConfig
+from index.local import layout
 from index.local.layout import appearing
 from index.local.vectors import live
 from labelling.outputs.asked import OutputsAsked
@@ -123,14 +124,38 @@ def test_the_uploads_go_of_a_delete_that_was_killed_before_them(tmp_path, then):
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["collections", "uploads"]
 
 
+def test_a_delete_waits_for_whoever_removes_its_files_already(tmp_path, monkeypatch):
+    create(tmp_path).close()
+    sweep, remove, here, begun = layout.sweep, layout.remove_folder, threading.current_thread(), threading.Event()
+
+    def removed(path):
+        if threading.current_thread() is not here:
+            begun.set()
+            time.sleep(0.3)
+        remove(path)
+
+    def swept(parent):
+        other = threading.Thread(target=sweep, args=(parent,))  # of one that makes a collection in this moment
+        other.start()
+        assert begun.wait(20)
+        sweep(parent)
+
+    monkeypatch.setattr(layout, "remove_folder", removed)
+    monkeypatch.setattr(layout, "sweep", swept)
+    delete_collection(tmp_path, "pets")
+    assert list((tmp_path / "collections").iterdir()) == []
+
+
 def test_a_collection_whose_disk_is_not_there_is_not_said_to_be_none(tmp_path):
     create(tmp_path).close()
     (tmp_path / "disk").mkdir()
     (tmp_path / "collections" / "pets").rename(tmp_path / "disk" / "pets")
     (tmp_path / "collections" / "pets").symlink_to(tmp_path / "disk" / "pets")
     (tmp_path / "disk").rename(tmp_path / "unplugged")
-    with pytest.raises(DiskUnavailable, match=r"there is nothing at .*/disk/pets, where it leads; look at that disk"):
+    with pytest.raises(DiskUnavailable, match=r"'pets': there is nothing where its link .* look at that disk") as gone:
         open_collection(tmp_path, "pets")
+    assert str(tmp_path) not in str(gone.value)  # clients of a service read it
+    assert gone.value.__cause__.filename == str(tmp_path / "disk" / "pets")
     with pytest.raises(DiskUnavailable):
         delete_collection(tmp_path, "pets")
     with pytest.raises(CollectionExists):

@@ -12,6 +12,7 @@ from service_world import add_collection, client_of, draw, error_of, settings_fo
 
 from service.app import create_app
 from service.collections import opened
+from service.keys import add_key
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -55,6 +56,33 @@ def disk(tmp_path):
     finally:
         disk.come_back()
         shutil.rmtree(disk.folder)
+
+
+def test_a_data_folder_whose_disk_hangs_is_said_so_in_time(disk, tmp_path, monkeypatch):
+    monkeypatch.setattr("service.disk.PATIENCE", 0.3)
+    monkeypatch.setattr("service.routes.health.SOON", 0.3)
+    encoder, data = tiny_encoder(tmp_path), disk.folder / "data"
+    add_collection(data, encoder, draw(tmp_path / "files", 2), "near")
+    key = {"Authorization": f"Bearer {add_key(data, 'shop', 'read')}"}
+    with client_of(create_app(settings_for(data), encoder)) as client, ThreadPoolExecutor(8) as others:
+
+        def search():
+            return client.post("/v1/collections/near/search", json={"text": "a boat"}, headers=key)
+
+        assert search().status_code == 200
+        disk.hang()
+        waiting = [others.submit(search) for _ in range(8)]
+        for _ in range(2):
+            error = error_of(client.get("/health/ready"), 503)
+            assert (error["code"], "disk of the data folder" in error["message"]) == ("disk_unavailable", True)
+            assert client.get("/health/live").status_code == 200
+            assert client.get("/").status_code == 200
+        assert {error_of(each.result(20), 503)["code"] for each in waiting} == {"disk_unavailable"}
+        assert error_of(client.get("/v1/collections", headers=key), 503)["code"] == "disk_unavailable"
+        disk.come_back()
+        until(lambda: client.get("/health/ready").status_code == 200)
+        until(lambda: search().status_code == 200)
+        error_of(client.get("/v1/collections"), 401)
 
 
 def test_a_disk_that_hangs_or_fails_holds_up_its_own_collection_alone(tmp_path, disk, monkeypatch):

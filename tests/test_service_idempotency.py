@@ -85,6 +85,16 @@ def test_another_request_with_the_key_is_refused(here: Any) -> None:
     assert count(client) == 3
 
 
+def test_another_condition_is_another_request(here: Any) -> None:
+    client, _ = here
+    place, headers = "/v1/label-sets/pets", {"Idempotency-Key": "k"}
+    made = client.put(place, json={"labels": ["a"]}, headers=headers)
+    assert client.put(place, json={"labels": ["a"]}, headers=headers).status_code == 201
+    for condition in ({"If-Match": made.headers["etag"]}, {"If-None-Match": "*"}):
+        answer = client.put(place, json={"labels": ["a"]}, headers=headers | condition)
+        assert error_of(answer, 422)["code"] == "idempotency_key_reused"
+
+
 def test_what_was_refused_may_be_mended_and_sent_with_its_key(here: Any, tmp_path: Path) -> None:
     client, _ = here
     assert error_of(add(client, "k", ""), 422)["param"] == "texts.0"

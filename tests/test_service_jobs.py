@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from job_calls import JOBS, ask, count, ended, events_of, job_of
@@ -15,7 +16,8 @@ from index.local.layout import collection_folder
 from index.writer_lock import lock_writer
 from service.app import create_app
 from service.jobs.store import JobStore
-from service.keys import add_key
+from service.keys import Rate, add_key, limit_key, remove_key
+from service.told import Told
 
 
 @pytest.fixture
@@ -205,6 +207,31 @@ def test_jobs_tell_what_was_not_taken_or_not_wholly_and_a_watch_forgets_none_of_
     key = ask(client, folders=[str(photos / "empty")], allow_empty=True)
     ended(client, key)
     assert told(key)["folders without any image"]["first"] == str(photos / "empty")
+
+
+def test_who_follows_a_job_is_told_no_more_once_the_key_is_removed(here, tmp_path, monkeypatch):
+    client, _, photos = here
+    monkeypatch.setattr("service.routes.jobs.ALIVE_EVERY", 0.5)
+    told, job_told = [], Told.job
+    monkeypatch.setattr(Told, "job", lambda telling, job: told.append(job) or job_told(telling, job))
+    key = ask(client, "watch", folders=[str(photos)])
+    secrets = [add_key(tmp_path / "data", name, "read") for name in ("gone", "stays")]
+    client.headers["Authorization"] = "Bearer " + add_key(tmp_path / "data", "owner", "admin")
+    with ThreadPoolExecutor(2) as threads:
+        gone, stays = (
+            threads.submit(client.get, f"{JOBS}/{key}/events", headers={"Authorization": f"Bearer {secret}"})
+            for secret in secrets
+        )
+        try:
+            until(lambda: len(told) >= 3)  # one was of who asked for it
+            remove_key(tmp_path / "data", "gone")
+            answer = gone.result(20)
+            assert (answer.status_code, "event: end" in answer.text) == (200, False)
+            limit_key(tmp_path / "data", "stays", Rate(100, 100))
+            assert not stays.done()
+        finally:
+            client.delete(f"{JOBS}/{key}")
+        assert "event: end" in stays.result(20).text
 
 
 def test_a_watch_ends_when_its_collection_is_deleted_and_does_not_bring_it_back(here):

@@ -108,6 +108,65 @@ def test_a_run_is_listed_and_its_images_come_least_certain_first(here):
     error_of(here.client.get(f"{RUNS}/nowhere"), 404)
 
 
+def test_of_two_who_review_a_run_neither_loses_what_they_said(here):
+    run = here.label()
+    seen = {one["id"]: one for one in here.images(run)}  # by both
+    first, second, third, *_ = seen.values()
+    theirs = next(label for label in LABELS if label != first["answers"][0]["label"])
+    last = here.review(run, correct(first, theirs), correct(second, theirs))["run"]["last_review"]
+    for late in (
+        correct(first, first["answers"][0]["label"]),
+        {"image": first["id"], "verdict": "accept"},
+        {"image": first["id"], "verdict": "skip"},
+    ):
+        items = [{"image": third["id"], "verdict": "none"}, late | {"expected_reviewed": None}]
+        error = here.review(run, *items, status=409)["error"]
+        assert (error["code"], error["param"]) == ("changed_meanwhile", "items")
+        assert f"image {first['id']} was corrected to {theirs!r} meanwhile" in error["message"]
+    now = {one["id"]: one for one in here.images(run)}
+    assert (now[first["id"]]["reviewed"], now[third["id"]]["reviewed"]) == ("corrected", None)
+    here.review(run, {"image": first["id"], "verdict": "none", "expected_reviewed": "corrected"})  # who has seen that
+    late = here.client.post(f"{RUNS}/{run}/review/undo", params={"review": last})
+    error = error_of(late, 409)
+    assert (error["code"], error["param"]) == ("changed_meanwhile", "review")
+    assert here.client.get(f"{RUNS}/{run}").json()["reviewed"] == {"corrected": 1, "none": 1}
+
+
+def test_what_is_accepted_is_what_was_seen(here):
+    run = here.label()
+    seen = here.images(run)
+    first, *others = seen
+    theirs = next(label for label in LABELS[::-1] if label != first["answers"][0]["label"])
+    accepted = [{"image": one["id"], "verdict": "accept"} for one in others[:2]]
+    flips = here.review(run, correct(first, theirs), *accepted)["flips"]  # somebody else's
+    assert flips
+    mine = [{"image": one["id"], "verdict": "accept", "labels": one["before"]} for one in flips]
+    done = here.review(run, *mine)
+    assert (done["accepted"], done["corrected"]) == (0, len(flips))
+    now = {one["id"]: one for one in here.images(run)}
+    assert [[one["label"] for one in now[flip["id"]]["answers"]] for flip in flips] == [
+        flip["before"] for flip in flips
+    ]
+    left = next(one for one in now.values() if not one["reviewed"])
+    done = here.review(run, {"image": left["id"], "verdict": "accept", "labels": [left["answers"][0]["label"]]})
+    assert (done["accepted"], done["corrected"]) == (1, 0)
+    here.review(run, {"image": left["id"], "verdict": "accept", "labels": ["no such"]}, status=422)
+    here.review(run, {"image": left["id"], "verdict": "none", "labels": [theirs]}, status=422)
+
+
+def test_a_review_that_is_taken_back_and_another_are_not_taken_for_one(here):
+    run = here.label()
+    first, second, *_ = here.images(run)
+    mine = here.review(run, correct(first, "tree"))["run"]["last_review"]
+    assert here.client.post(f"{RUNS}/{run}/review/undo").json()["run"]["last_review"] is None
+    theirs = here.review(run, correct(second, "tree"))["run"]["last_review"]
+    error_of(here.client.post(f"{RUNS}/{run}/review/undo", params={"review": mine}), 409)
+    undone = here.client.post(f"{RUNS}/{run}/review/undo", params={"review": theirs}).json()
+    assert undone["images"] == [second["id"]]
+    error_of(here.client.post(f"{RUNS}/{run}/review/undo", params={"review": theirs}), 409)
+    error_of(here.client.post(f"{RUNS}/{run}/review/undo"), 422)
+
+
 def test_a_correction_is_an_example_for_the_rest_and_what_was_reviewed_stays(here):
     run = here.label()
     before = {one["id"]: one for one in here.images(run)}
@@ -156,7 +215,7 @@ def test_a_rule_accepts_what_is_certain_and_labels_nothing_anew(here):
     [
         {"image": 999, "verdict": "accept"},
         {"image": 1, "verdict": "correct"},
-        {"image": 1, "verdict": "accept", "labels": ["boat"]},
+        {"image": 1, "verdict": "none", "labels": ["boat"]},
         {"image": 1, "verdict": "correct", "labels": ["submarine"]},
         {"image": 1, "verdict": "correct", "labels": ["boat", "house"]},
     ],
@@ -379,7 +438,11 @@ def test_what_was_learned_is_kept_as_a_label_set(here):
     saved = here.client.post(f"{RUNS}/{run}/save-label-set", json={"name": "learned"})
     assert saved.status_code == 201
     assert saved.json()["learned"]["examples"] == {"boat": 1, "house": 0, "tree": 1}
-    assert here.client.post(f"{RUNS}/{run}/save-label-set", json={"name": "learned"}).status_code == 200
+    again, tag = {"url": f"{RUNS}/{run}/save-label-set", "json": {"name": "learned"}}, saved.headers["etag"]
+    assert error_of(here.client.post(**again, headers={"If-None-Match": "*"}), 412)["code"] == "label_set_exists"
+    assert error_of(here.client.post(**again, headers={"If-Match": '"other"'}), 412)["code"] == "changed_meanwhile"
+    assert here.client.post(**again, headers={"If-Match": tag}).status_code == 200
+    assert here.client.post(**again).status_code == 200
     image = Path(first["path"]).read_bytes()
     asked = here.client.post("/v1/classify", files={"file": image}, data={"label_set": "learned"})
     assert asked.json()["results"][0]["label"] == "tree"

@@ -46,6 +46,50 @@ def test_a_label_set_is_made_only_where_there_is_none_for_who_says_so(client):
     client.delete(place)
 
 
+def test_a_label_set_is_changed_only_as_it_was_seen_by_who_says_so(client):
+    place = "/v1/label-sets/seen"
+    made = client.put(place, json={"labels": ["a"]})
+    seen = client.get(place).headers["etag"]
+    assert made.headers["etag"] == seen
+    first = client.put(place, json={"labels": ["a", "b"]}, headers={"If-Match": seen})
+    assert first.status_code == 200
+    for late in (seen, f'W/{seen}, "other"', '""'):  # another tab saw what was there before
+        for answer in (
+            client.put(place, json={"labels": ["a", "c"]}, headers={"If-Match": late}),
+            client.delete(place, headers={"If-Match": late}),
+        ):
+            error = error_of(answer, 412)
+            assert (error["code"], error["param"]) == ("changed_meanwhile", "If-Match")
+            assert "label set 'seen' was changed meanwhile" in error["message"]
+    assert client.get(place).json()["labels"] == ["a", "b"]
+    again = client.get(place).headers["etag"]
+    assert again == first.headers["etag"] != seen
+    weak = {"If-Match": f'"other", W/{again}'}  # as of a proxy that packs
+    assert client.put(place, json={"labels": ["a"], "mode": "multi"}, headers=weak).status_code == 200
+    assert client.put(place, json={"labels": ["a"]}, headers={"If-Match": "*"}).headers["etag"] == seen
+    for wrong in ("a", seen.strip('"'), "", f"{seen} {seen}"):
+        error_of(client.put(place, json={"labels": ["a"]}, headers={"If-Match": wrong}), 422)
+    assert client.delete(place, headers={"If-Match": seen}).status_code == 204
+    for any_of in ("*", seen):
+        error = error_of(client.put(place, json={"labels": ["a"]}, headers={"If-Match": any_of}), 412)
+        assert "is no more" in error["message"]
+    error_of(client.get(place), 404)
+
+
+def test_of_many_who_change_a_label_set_as_they_saw_it_one_does(client):
+    place = "/v1/label-sets/of-many"
+    seen = client.put(place, json={"labels": ["a"]}).headers["etag"]
+
+    def ask(i):
+        return client.put(place, json={"labels": [f"label {i}"]}, headers={"If-Match": seen}).status_code
+
+    with ThreadPoolExecutor(8) as askers:
+        answers = list(askers.map(ask, range(16)))
+    assert sorted(answers) == [200] + [412] * 15
+    assert client.get(place).json()["labels"] == [f"label {answers.index(200)}"]
+    client.delete(place)
+
+
 def test_of_many_who_want_a_new_label_set_at_once_one_gets_it(client):
     def ask(i):
         name, labels = f"at-once-{i // 8}", [f"label {i}"]

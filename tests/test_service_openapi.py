@@ -130,6 +130,21 @@ def with_nulls(document: dict[str, Any], schema: dict[str, Any], example: Any) -
     return nulls | {name: with_nulls(document, fields.get(name, {}), value) for name, value in example.items()}
 
 
+def test_makers_of_clients_find_no_two_of_one_name_and_nothing_that_they_stumble_over(document: dict[str, Any]) -> None:
+    titles = [schema["title"] for schema in document["components"]["schemas"].values()]
+    assert sorted(titles) == sorted(set(titles))
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(names) == len(set(names))
+    for path, method, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "header":
+                kinds = parameter["schema"].get("anyOf", [parameter["schema"]])
+                assert not any({"enum", "const"} & kind.keys() for kind in kinds), f"{method} {path}"
+    for name, schema in document["components"]["schemas"].items():
+        for field, said in schema.get("properties", {}).items():
+            assert not ("anyOf" in said and said.get("default") == {}), f"{name}.{field}"
+
+
 def test_every_error_has_the_one_shape_and_its_usual_statuses(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         where, statuses = f"{method} {path}", operation["responses"]

@@ -35,6 +35,7 @@ def client(place, tmp_path_factory, runs, encoders):  # noqa: F811
     broken.mkdir()
     (broken / "catalog.sqlite").write_bytes(b"no catalog, and long enough for one to be seen" * 300)
     create_collection(data, "lost", model=str(place / "gone"), fingerprint="gone", dim=32).close()
+    (data / "collections" / "away").symlink_to(place / "disk" / "away")
     learned = Learned("elsewhere", model=str(place / "learner"))
     LabelSets(data).put("learned", LabelSet.of(["a", "b"], learned=learned))
     made = settings_for(data, model=str(ref), models=f"bad={place / 'none'}", device="cpu", job_roots=str(place))
@@ -65,7 +66,9 @@ def answers(client, **asked) -> dict[str, str]:
     paths += [f"/v1/jobs/{job['id']}" for job in jobs] + [f"/v1/jobs/{job['id']}/events" for job in jobs]
     paths += [f"/v1/label-runs/{run['id']}" for run in runs] + ["/v1/label-runs/none", "/v1/collections/none"]
     paths += [
-        f"/v1/collections/{name}/{what}" for name in ("broken", "lost") for what in ("changes", "facets", "images")
+        f"/v1/collections/{name}/{what}"
+        for name in ("broken", "lost", "away")
+        for what in ("changes", "facets", "images")
     ]
     paths += ["/v1/collections/lost/changes?after=0-0-0-0", "/v1/collections/lost/entries/none"]
     said = {path: client.get(path, **asked).text for path in paths}
@@ -75,6 +78,7 @@ def answers(client, **asked) -> dict[str, str]:
         ("/v1/embeddings", {"input": "a"}),
         ("/v1/collections/broken/search", {"text": "a"}),
         ("/v1/collections/broken/facet", {"key": "a"}),
+        ("/v1/collections/away/search", {"text": "a"}),
         ("/v1/collections/lost/search", {"text": "a"}),
         ("/v1/collections/lost/search/batch", {"searches": [{"text": "a"}, {"id": 99}]}),
         ("/v1/search", {"collections": ["pictures", "lost"], "text": "a"}),
@@ -96,6 +100,32 @@ def test_a_key_that_may_change_things_is_told_all(client, place):
     said = answers(client, headers=client.owner)
     for path in ("/v1/models", "/v1/collections", "/v1/info", "/v1/jobs", "/v1/label-runs", "/v1/label-sets/learned"):
         assert place.name in said[path], path
+
+
+def test_the_disk_that_a_collection_lies_on_is_told_to_nobody_but_the_log(client, place, caplog):
+    asked, link = {"headers": client.owner}, place / "data" / "collections" / "away"
+    link.unlink()
+    link.symlink_to(place / "disk" / "other")
+    error = error_of(client.get("/v1/collections/away", **asked), 503)
+    assert f"collection away: [Errno 2] No such file or directory: '{place}/disk/other'" in caplog.text
+    assert (error["code"], "collection 'away'" in error["message"]) == ("disk_unavailable", True)
+    [listed] = [one for one in client.get("/v1/collections", **asked).json()["collections"] if one["name"] == "away"]
+    changed = [
+        client.request(method, f"/v1/collections/away{what}", json=body, **asked).text
+        for method, what, body in (
+            ("PATCH", "", {"title": "a"}),
+            ("DELETE", "", None),
+            ("POST", "/texts", {"texts": ["a"]}),
+            ("PUT", "", None),
+        )
+    ]
+    job = client.post("/v1/jobs", json={"kind": "map", "collection": "away"}, **asked).json()
+    if "id" in job:
+        until(lambda: client.get(f"/v1/jobs/{job['id']}", **asked).json()["state"] == "failed")
+        job = client.get(f"/v1/jobs/{job['id']}", **asked).json()
+    for said in (str(error), listed["problem"], *changed, str(job)):
+        assert str(place / "disk") not in said
+        assert "look at that disk" in said
 
 
 def test_what_is_left_out_is_said_by_name_or_left_empty(client):
@@ -120,4 +150,5 @@ def test_a_data_folder_called_data_is_hidden_and_the_words_of_messages_are_not(t
         told = partial(client.app.state.service.told, {"state": {"scope": "read"}})
         uri = "metadata: no such data; begin with data:image/..."
         assert told(uri) == uri
+        assert told(f"{tmp_path}/cache/a.json: no JSON; GET /v1/models") == "a.json: no JSON; GET /v1/models"
         assert told(f"data/collections/a and {tmp_path}/data/uploads") == "DATA/collections/a and DATA/uploads"

@@ -197,6 +197,7 @@ class LabelSet:
     Attributes:
         learned: what was learned of them, by which model; None: nothing.
         warnings: what went with what was replaced.
+        etag: of what it is; `Client.keep_label_set` and `delete_label_set` take the set by it.
     """
 
     name: str
@@ -205,6 +206,7 @@ class LabelSet:
     mode: str = "single"
     learned: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ class LabelRun:
     undecided: int = 0
     unread: int = 0
     reviewed: dict[str, int] = field(default_factory=dict)
+    last_review: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

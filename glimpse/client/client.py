@@ -120,7 +120,7 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
 
         Raises:
             CollectionNotFound: there is none of that name.
-            TitleChanged: it has another title than expected, and keeps it.
+            ChangedMeanwhile: it has another title than expected, and keeps it.
         """
         asked = {"title": title} if expected_title is ... else {"title": title, "expected_title": expected_title}
         return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json=asked))
@@ -135,7 +135,8 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
 
     def label_set(self, name: str) -> LabelSet:
         """A kept label set."""
-        return read(LabelSet, self.ask("GET", f"/v1/label-sets/{in_path(name)}"))
+        said, etag = self.ask_with_tag("GET", f"/v1/label-sets/{in_path(name)}")
+        return read(LabelSet, said, etag=etag)
 
     def keep_label_set(
         self,
@@ -144,18 +145,32 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
         templates: Sequence[str] | str = (),
         *,
         mode: Literal["single", "multi"] = "single",
+        expected: LabelSet | EllipsisType | None = ...,
     ) -> LabelSet:
         """Keep labels, and templates with {} for the label, under a name; `classify` takes them by it.
 
         What was learned of the same labels stays; the `warnings` of the answer say what does not.
+
+        Args:
+            name: of the set.
+            labels: of images, as texts or with prompts of their own.
+            templates: none: those that all have.
+            mode: single: one of the labels; multi: each on its own.
+            expected: what is to be replaced, as you saw it; None: nothing. Default: whatever is there.
+
+        Raises:
+            ChangedMeanwhile: it is another than expected, and stays.
+            LabelSetExists: nothing was expected.
         """
         body = {"labels": list(labels), "templates": templates if isinstance(templates, str) else list(templates)}
         body["mode"] = mode
-        return read(LabelSet, self.ask("PUT", f"/v1/label-sets/{in_path(name)}", json=body))
+        headers = {"If-None-Match": "*"} if expected is None else _as_seen(expected)
+        said, etag = self.ask_with_tag("PUT", f"/v1/label-sets/{in_path(name)}", json=body, headers=headers)
+        return read(LabelSet, said, etag=etag)
 
-    def delete_label_set(self, name: str) -> None:
-        """Forget a label set."""
-        self.ask("DELETE", f"/v1/label-sets/{in_path(name)}")
+    def delete_label_set(self, name: str, *, expected: LabelSet | EllipsisType = ...) -> None:
+        """Forget a label set. ChangedMeanwhile: it is another than `expected`, and stays."""
+        self.ask("DELETE", f"/v1/label-sets/{in_path(name)}", headers=_as_seen(expected))
 
     def classify(
         self,
@@ -259,3 +274,8 @@ def _classified(image: Image, said: Any) -> Classified:
     labels = {one["label"]: one["score"] for one in said.get("labels") or ()}
     cosines = {one["label"]: one["cosine"] for one in each if "cosine" in one}
     return read(Classified, said, image=source_of(image), scores=scores, labels=labels, cosines=cosines)
+
+
+def _as_seen(expected: LabelSet | EllipsisType) -> dict[str, str]:
+    """The header by which a service changes nothing but what was seen; none for whatever is there."""
+    return {} if isinstance(expected, EllipsisType) else {"If-Match": expected.etag}

@@ -99,11 +99,15 @@ class Connection:
             ServiceError: it refused.
             NoService: it cannot be reached, does not answer in time, or answers no JSON.
         """
+        return self.ask_with_tag(method, path, patient=patient, **request)[0]
+
+    def ask_with_tag(self, method: str, path: str, *, patient: bool = True, **request: Any) -> tuple[Any, str]:
+        """The same with the ETag of what was asked for; "" where it has none."""
         response = self.send(method, path, patient=patient, **request)
         if not response.content:
-            return None
+            return None, ""
         try:
-            return response.json()
+            return response.json(), response.headers.get("etag", "")
         except ValueError:
             raise NoService(f"{self.url} answers, but not in JSON: is it a glimpse service?") from None
 

@@ -43,29 +43,36 @@ class LabelRuns(Connection):
 
         Args:
             id: of the run.
-            items: a verdict each: accept, correct (with labels), none or skip.
+            items: a verdict each: accept, correct (with labels), none or skip; with `expected_reviewed` only if nobody
+                has said something else meanwhile.
             rules: as in `[{"accept_above": 0.97, "label": "cat"}]`.
 
         Returns:
             How many were accepted, corrected and so on, how many labelled anew, and the run after it.
 
         Raises:
+            ChangedMeanwhile: somebody has said something else of an image than was expected; nothing is kept.
             ModelMismatch: another model than the service's made the run's vectors.
             RunBusy: others work on it.
         """
         body = {"items": list(items), "rules": list(rules)}
         return dict(self.ask("POST", f"{_path(id)}/review", json=body))
 
-    def undo_review(self, id: str) -> dict[str, Any]:  # noqa: A002
+    def undo_review(self, id: str, review: int | None = None) -> dict[str, Any]:  # noqa: A002
         """Take back the last review: its images are as they were, the rest is labelled anew without it.
+
+        Args:
+            id: of the run.
+            review: its number, the run's `last_review`; default: whichever is the last.
 
         Returns:
             As `review`, counted by what had been said, with `images`: those that it had been said of.
 
         Raises:
             InputError: there is none to take back.
+            ChangedMeanwhile: another is the last by now.
         """
-        return dict(self.ask("POST", f"{_path(id)}/review/undo"))
+        return dict(self.ask("POST", f"{_path(id)}/review/undo", params=given(review=review)))
 
     def label_run_bars(self, id: str, label: str | None = None) -> list[tuple[float, int]]:  # noqa: A002
         """What a rule would accept: scores at even shares of the images left, and how many reach each."""
@@ -86,7 +93,8 @@ class LabelRuns(Connection):
 
     def save_label_set(self, id: str, name: str) -> LabelSet:  # noqa: A002
         """Keep its labels as a label set, with what was reviewed as examples."""
-        return read(LabelSet, self.ask("POST", f"{_path(id)}/save-label-set", json={"name": name}))
+        said, etag = self.ask_with_tag("POST", f"{_path(id)}/save-label-set", json={"name": name})
+        return read(LabelSet, said, etag=etag)
 
     def forget_label_run(self, id: str) -> None:  # noqa: A002
         """Forget it; what it wrote stays."""

@@ -139,6 +139,8 @@ def remove_collection(folder: Path, *, keep_uploads: bool) -> None:
             raise
         fsync_file(folder.parent)
     sweep(folder.parent)
+    with suppress(OSError), folder_lock(rest):  # another's sweep may be in the midst of it
+        pass
     if rest.exists():
         raise CollectionError(
             f"{folder.name} is no collection any more, but not all of its files could be removed: remove {rest} as "

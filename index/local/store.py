@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,11 +93,12 @@ class LocalStore:
         try:
             is_there, has_catalog = folder.is_dir(), (folder / CATALOG).is_file()
         except OSError as error:  # of a network, say, that is gone
-            raise DiskUnavailable(f"{folder}: {error.strerror}; {where}") from error
+            raise DiskUnavailable(f"collection {name!r}: {error.strerror}; {where}") from error
         if not is_there and folder.is_symlink():
             raise DiskUnavailable(
-                f"{folder}: there is nothing at {folder.readlink()}, where it leads; {where}, or remove the link"
-            )
+                f"collection {name!r}: there is nothing where its link in the data folder leads; {where}, or remove "
+                "the link"
+            ) from FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder.readlink()))
         if not is_there:
             raise not_found(name, self.place, self.names())
         identity = folder_identity(folder)

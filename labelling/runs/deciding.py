@@ -68,7 +68,8 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, watch: Watcher) 
         if _compares(asked.label_set):  # with those of before
             store.undecide()
         labeller = labeller_for(store, source, asked, lambda done, total: watch("preparing texts", done, total))
-        store.set(cut_texts=len(labeller.classifier.cut.read))
+        of_labels = labeller.classifier
+        store.set(cut_texts=len(of_labels.cut.read), unread_labels=of_labels.unread)
     _decide(store, source, labeller, lambda done, total: watch("labelling", done, total))
     return labeller
 

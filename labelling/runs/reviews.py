@@ -54,7 +54,7 @@ class Wanted:
 class Summary(NamedTuple):
     """What a run has: images, how many have each label, none, wait, or could not be read; reviews by their kind.
 
-    `undoable`: how many reviews can be taken back.
+    `undoable`: how many reviews can be taken back; `last_review` is the number of the last of them.
     """
 
     images: int
@@ -64,6 +64,7 @@ class Summary(NamedTuple):
     unread: int
     reviewed: dict[str, int]
     undoable: int
+    last_review: int | None
 
 
 class Bar(NamedTuple):
@@ -102,7 +103,7 @@ def summary(store: RunStore) -> Summary:
         " coalesce(sum(answers IS NULL AND error = ''), 0), coalesce(sum(error <> ''), 0) FROM images"
     )
     reviewed = store.query("SELECT reviewed, count(*) FROM images WHERE reviewed IS NOT NULL GROUP BY 1")
-    return Summary(images, per_label(store), abstained, undecided, unread, dict(reviewed), taking_back.count(store))
+    return Summary(images, per_label(store), abstained, undecided, unread, dict(reviewed), *taking_back.known(store))
 
 
 def say(store: RunStore, review: int, image: int, said: str, answers: Sequence[Answer] | None = None) -> None:

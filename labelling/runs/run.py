@@ -139,6 +139,7 @@ class Run:
         report.gone = len(seen.gone)
         labeller = decide(self.store, source, labels, going.watch)
         report.labels.cut_texts = self.store.get("cut_texts", 0)
+        report.labels.unread_labels = self.store.get("unread_labels", [])
         gone = {row.id for row in seen.gone}
         count(self.store, report.labels, sorted(gone))
         if going.dry:

@@ -12,9 +12,11 @@ COLUMNS = "answers, guess, margin, reviewed"
 
 
 def begin(store: RunStore) -> int:
-    """The number of a new review. In a `writing`."""
-    review = _last(store) + 1
-    store.change("DELETE FROM said WHERE review <= :old", old=review - KEPT)
+    """The number of a new review, which none has had before. In a `writing`."""
+    review = max(_last(store), int(store.get("reviews", 0))) + 1
+    store.set(reviews=review)
+    oldest = "SELECT review FROM (SELECT DISTINCT review FROM said ORDER BY review DESC) LIMIT 1 OFFSET :kept"
+    store.change(f"DELETE FROM said WHERE review <= ({oldest})", kept=KEPT - 1)
     return review
 
 
@@ -29,12 +31,12 @@ def note(store: RunStore, review: int, where: str, **values: object) -> None:
     )
 
 
-def count(store: RunStore) -> int:
-    """How many reviews can be taken back."""
+def known(store: RunStore) -> tuple[int, int | None]:
+    """How many reviews can be taken back, and the number of the last of them; None: none can."""
     if not store.query("SELECT 1 FROM sqlite_master WHERE name = 'said'"):  # a run of before that is only looked at
-        return 0
-    [(reviews,)] = store.query("SELECT count(DISTINCT review) FROM said")
-    return int(reviews)
+        return 0, None
+    [(reviews, last)] = store.query("SELECT count(DISTINCT review), max(review) FROM said")
+    return int(reviews), last
 
 
 def restore(store: RunStore) -> list[tuple[int, str | None, str | None]]:

@@ -52,6 +52,7 @@ class OpenCollections:
         self._data = data
         self._open: dict[str, Collection] = {}
         self._asked: dict[str, tuple[float, Future[Collection]]] = {}  # since when each is looked for that is now
+        self._away: dict[str, str] = {}  # why the disk of each does not answer, as the log has been told
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="follower", daemon=True)
@@ -106,6 +107,13 @@ class OpenCollections:
             collection = open_collection(self._data, name, read_only=self._read_only)
         except (CollectionNotFound, InputError):
             raise self._not_found(name) from None
+        except DiskUnavailable as error:
+            why = str(error.__cause__)
+            if self._away.get(name) != why:
+                log.warning("collection %s: %s", name, why)
+            self._away[name] = why
+            raise
+        self._away.pop(name, None)
         with self._lock:
             self._open[name] = collection
             if self._closed.is_set():

@@ -10,14 +10,15 @@ import ipaddress
 import math
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import parse_qs
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from base.errors import InputError
+from base.errors import DiskUnavailable, InputError
 from base.reading import SAFE, only_reads
+from service.disk import DataDisk
 from service.errors import refuse_to_answer
 from service.http.headers import add_headers, header_of
 from service.http.rates import Rates, Taken
@@ -41,9 +42,19 @@ class RequireKey:
     are answered to (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, keys: Keyring, signer: Signer, *, anonymous: bool, origins: Sequence[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Keyring,
+        disk: DataDisk,
+        signer: Signer,
+        *,
+        anonymous: bool,
+        origins: Sequence[str],
+    ) -> None:
         self._app = app
         self._keys = keys
+        self._disk = disk
         self._signer = signer
         self._anonymous = anonymous
         self._origins = origins
@@ -51,19 +62,28 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        answer = self._refusal(scope) if scope["type"] == "http" else None
+        answer = await self._answer(scope) if scope["type"] == "http" else None
         told = scope.get("state", {}).get("rate") if scope["type"] == "http" else None
         await (answer or self._app)(scope, receive, _telling(send, told) if told and answer is None else send)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    async def _answer(self, scope: Scope) -> Response | None:
         if OPEN.fullmatch(scope["path"]):
+            scope.setdefault("state", {})["scope"] = "read"  # who has no key is told no more than that
             return None
+        try:
+            await self._disk.looked()  # the keys as they are now; and what asks for more would hang with the disk
+        except DiskUnavailable as error:
+            return refuse_to_answer(503, str(error), code=error.code)
+        return self._refusal(scope)
+
+    def _refusal(self, scope: Scope) -> Response | None:
         signature = _signature(scope)
         if signature is not None:
             if problem := self._signer.problem_of(scope["path"], signature):
                 return refuse_to_answer(403, problem[1], code=problem[0])
             scope.setdefault("state", {}).update(signed=True, scope="read")
         if not self._keys.required:
+            scope.setdefault("state", {})["holds"] = partial(self._keys.holds, None)
             return self._of_foreign_site(scope)
         if signature is not None:
             scope["state"]["key"] = "signed address"
@@ -76,7 +96,7 @@ class RequireKey:
         if key is None:
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return refuse_to_answer(401, "this key is not valid here", code="invalid_key", headers=challenge)
-        scope.setdefault("state", {}).update(key=key.name, scope=key.scope)
+        scope.setdefault("state", {}).update(key=key.name, scope=key.scope, holds=partial(self._keys.holds, key))
         if (taken := self._rates.take(key)) is not None:
             if taken.wait:
                 return _too_often(key, taken)

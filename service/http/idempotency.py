@@ -150,11 +150,12 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _hash_of(scope: Scope, body: bytes) -> str:
-    """Of what is asked. A form's boundary is another each time, so it does not count."""
+    """Of what is asked, and on what condition. A form's boundary is another each time, so it does not count."""
     kind = header_of(scope, b"content-type") or ""
     if boundary := re.search(r'boundary="?([^";,]+)', kind):
         body, kind = body.replace(boundary[1].encode("latin-1"), b""), kind.replace(boundary[1], "")
-    parts = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], kind.encode("latin-1"), body)
+    parts = [scope["method"].encode(), scope["path"].encode(), scope["query_string"], kind.encode("latin-1"), body]
+    parts += [name + value for name, value in scope["headers"] if name in (b"if-match", b"if-none-match")]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 

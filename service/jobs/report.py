@@ -30,6 +30,7 @@ def label_counts(report: LabelReport) -> dict[str, Any]:
             *_note(CUT_OFF, report.cut_off, report.cuts[0][0] if report.cuts else None),
             *_note(CUT_TEXTS, report.cut_texts, None),
         ],
+        "warnings": list(report.unread_labels),
     }
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -187,21 +187,27 @@ def result(job: JobDep, jobs: JobsDep) -> Response:
     responses=documented(404, 422)
     | {200: {"content": {"text/event-stream": {}}, "description": "events `state`, `progress` and at last `end`"}},
 )
-async def events(job: JobDep, service: ServiceDep, told: ToldDep) -> Response:
+async def events(job: JobDep, service: ServiceDep, told: ToldDep, request: Request) -> Response:
     """Server-sent events, each with the whole job as its data: first what is now, then what changes, until it ends.
 
-    A stream that breaks off may be opened anew at any time; it begins with what is then.
+    A stream that breaks off may be opened anew at any time; it begins with what is then. One whose key is removed ends.
     """
-    stream = _events(service.jobs.store, job, told, service.is_stopping)
+
+    async def is_over(look: bool) -> bool:
+        if look:
+            await service.disk.looked()
+        return service.is_stopping() or not request.scope["state"]["holds"]()
+
+    stream = _events(service.jobs.store, job, told, is_over)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 async def _events(
-    store: JobStore, job: Job | None, telling: Told, is_stopping: Callable[[], bool]
+    store: JobStore, job: Job | None, telling: Told, is_over: Callable[[bool], Awaitable[bool]]
 ) -> AsyncIterator[str]:
-    """Looks at the kept job now and then: so a reader who is slow or gone holds nobody up."""
+    """Looks at the kept job now and then: so a reader who is slow or gone holds nobody up; at the keys more seldom."""
     told: tuple[int, str] | None = None
-    silent = 0.0
+    silent, unseen = 0.0, 0.0
     while job is not None:
         if told != (job.revision, job.state):
             name = "end" if job.ended else "progress" if told and told[1] == job.state else "state"
@@ -210,10 +216,11 @@ async def _events(
         elif silent >= ALIVE_EVERY:
             yield ": still here\n\n"
             silent = 0.0
-        if job.ended or is_stopping():
+        if job.ended or await is_over(unseen >= ALIVE_EVERY):
             return
+        unseen %= ALIVE_EVERY
         await asyncio.sleep(LOOK_EVERY)
-        silent += LOOK_EVERY
+        silent, unseen = silent + LOOK_EVERY, unseen + LOOK_EVERY
         job = await run_in_threadpool(store.get, job.id)
 
 

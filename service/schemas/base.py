@@ -107,7 +107,10 @@ class RequestModel(Schema):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The schema, in which every field that may be absent may be null."""
+        """The schema, in which every field that may be absent may be null.
+
+        A default {} is left out: it says no more, and makers of clients stumble over it.
+        """
         schema = handler(core)
         fields = handler.resolve_ref_schema(schema).get("properties", {})
         for name, field in cls.model_fields.items():
@@ -115,6 +118,8 @@ class RequestModel(Schema):
                 told = {
                     key: fields[name].pop(key) for key in ("title", "description", "default") if key in fields[name]
                 }
+                if told.get("default") == {}:
+                    del told["default"]
                 fields[name] = {"anyOf": [fields[name], {"type": "null"}], **told}
         return schema
 

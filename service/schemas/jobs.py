@@ -244,6 +244,7 @@ class LabelCounts(Walked):
     labelled: int
     per_label: dict[str, int]
     abstained: int = Field(0, description="images that none of the labels fits")
+    warnings: list[str] = Field([], description="of its labels: words in them that the model has never read, a line")
     run: str | None = Field(None, description="where they can be reviewed: /v1/label-runs/{run}")
     failed: list[Skip] = Field([], description="up to a hundred files that something could not be written for")
 

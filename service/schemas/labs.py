@@ -30,30 +30,36 @@ class Pictures(RequestModel):
     others: Ids
 
 
-class Health(RequestModel):
+class Moment(Schema):
+    """Base of what an answer has and a request gives back: whole, so that both are of one shape."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PointsHealth(Moment):
     """How the points lie, as a training measures its held-out pairs; null where there was nothing to measure.
 
     Anchors are called images here, and others texts.
     """
 
-    alignment: FiniteFloat | None = Field(None, description="mean squared distance of what belongs together")
-    uniformity_images: FiniteFloat | None = Field(None, description="how spread out; 0: all in one point")
-    uniformity_texts: FiniteFloat | None = None
-    effective_rank_images: FiniteFloat | None = Field(None, description="directions in use, from 1")
-    effective_rank_texts: FiniteFloat | None = None
-    positive_similarity: FiniteFloat | None = Field(None, description="mean cosine of what belongs together")
-    negative_similarity: FiniteFloat | None = Field(None, description="and of what does not")
-    hardest_negative_similarity: FiniteFloat | None = None
-    modality_gap: FiniteFloat | None = None
+    alignment: FiniteFloat | None = Field(description="mean squared distance of what belongs together")
+    uniformity_images: FiniteFloat | None = Field(description="how spread out; 0: all in one point")
+    uniformity_texts: FiniteFloat | None
+    effective_rank_images: FiniteFloat | None = Field(description="directions in use, from 1")
+    effective_rank_texts: FiniteFloat | None
+    positive_similarity: FiniteFloat | None = Field(description="mean cosine of what belongs together")
+    negative_similarity: FiniteFloat | None = Field(description="and of what does not")
+    hardest_negative_similarity: FiniteFloat | None
+    modality_gap: FiniteFloat | None
 
 
-class LabRecord(RequestModel):
+class LabRecord(Moment):
     """One moment, as an epoch is kept in the metrics.json of a run."""
 
     epoch: int = Field(ge=0, le=1_000_000)
     loss: FiniteFloat
-    guess: FiniteFloat | None = None
-    health: Health
+    guess: FiniteFloat | None
+    health: PointsHealth
 
 
 class ForcesRequest(RequestModel):

@@ -14,6 +14,7 @@ const SAID = { // by code, where the service's own words are for programs
   entry_not_found: "This picture is no longer in the collection",
   label_set_not_found: "There is no such label set here, or no longer",
 };
+const UNANSWERED = "The service does not answer. Is it still running?";
 const PASSES = new Set([0, 429, 502, 504]); // as a service answers that is gone for a while, or its proxy
 
 // What the service refused, or that it does not answer: `status` is 0 then. `after`: seconds after which it may be
@@ -40,6 +41,12 @@ export class ApiError extends Error {
   }
 }
 
+// A module that is imported late, or an ApiError.
+export const loaded = (importing) =>
+  importing.catch(() => {
+    throw new ApiError(UNANSWERED);
+  });
+
 // One that is busy and says for how long is asked again, which the window is told of by the event "wait"; but for who is
 // not `patient`.
 async function answered(path, { patient = true, ...options } = {}) {
@@ -62,7 +69,7 @@ async function once(path, options) {
     response = await request(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError("The service does not answer. Is it still running?");
+    throw new ApiError(UNANSWERED);
   }
   if (response.ok) return response;
   const { error } = (await response.json().catch(() => null)) ?? {};

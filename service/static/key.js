@@ -32,8 +32,19 @@ const DIALOG = `<form method="dialog">
   <div class="acts"><button value="use">Use it</button><button value="later" formnovalidate class="plain">Not now</button></div>
 </form>`;
 
+// Only who is asked needs it.
+function style() {
+  const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: "static/style/key.css" });
+  const loaded = new Promise((resolve) => (link.onload = link.onerror = resolve));
+  document.head.append(link);
+  return loaded;
+}
+
+let styled = null;
+
 // Resolves to whether there is another key to try now.
-function askForKey(refused) {
+async function askForKey(refused) {
+  await (styled ??= style());
   const dialog = document.createElement("dialog");
   dialog.className = "ask";
   dialog.setAttribute("aria-labelledby", "ask-title");

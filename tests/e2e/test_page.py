@@ -1,7 +1,7 @@
 """The frame of the page, and the docs, in a real browser."""
 
 import pytest
-from service_world import serving, settings_for, tiny_encoder
+from service_world import serving, settings_for, tiny_encoder, until
 
 from service.app import create_app
 from service.keys import add_key
@@ -60,6 +60,24 @@ def test_the_view_that_is_shown_is_seen_in_the_navigation_of_a_phone(opened):
     link = page.locator("#views [aria-current=page]")
     playwright.expect(link).to_have_text("Labs")
     playwright.expect(link).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize(("path", "view"), [("/", "search"), ("/?v=map", "map"), ("/?v=runs", "runs")])
+def test_what_is_shown_first_is_asked_for_before_the_page_is_there(opened, path, view):
+    held, asked = [], []
+    page = opened(None, width=640, expected=("GPU stall",))
+    page.route("**/static/main.js", lambda route: held.append(route))
+    page.on("request", lambda one: asked.append(one.url.rpartition("/")[2]))
+    page.goto(path, wait_until="commit")
+    wanted = {"info", f"{view}.js", f"{view}.css", *([] if view == "runs" else ["columns"])}
+    until(lambda: wanted <= set(asked) or page.wait_for_timeout(20))
+    header = page.locator("header.top")
+    playwright.expect(header.get_by_role("link", name="Review")).to_be_visible()
+    before = header.bounding_box()
+    held[0].continue_()
+    playwright.expect(page.locator(f"#view-{view}")).to_be_visible()
+    assert header.bounding_box() == before  # nothing moves once the rest is there
+    assert [asked.count(f"{view}.{kind}") for kind in ("js", "css")] == [1, 1]
 
 
 @pytest.mark.parametrize("path", ["/docs", "/?q=boat&c=pictures"])

@@ -24,6 +24,7 @@ expect = playwright.expect
 GONE = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "GPU stall")
 BACK = 20_000  # ms
 LATER = 5000  # ms, the longest after which a view asks again
+LATE = {"viewer.js", "acts.js", "selection.js", "facets.js"}  # what is loaded once the pictures are there
 AWAY = "The service does not answer. Is it still running?"
 
 
@@ -43,8 +44,12 @@ def away(opened: Callable[..., Any]) -> Callable[..., Any]:
     """A page at an address, whose network goes once it has all."""
 
     def show(path: str, **more: Any) -> Any:
-        page = opened(path, expected=GONE, clock=True, **more)
+        page, had = opened(None, expected=GONE, clock=True, **more), set()
+        page.on("requestfinished", lambda one: had.add(one.url.rpartition("/")[2]))
+        page.goto(path)
         expect(page.locator("#main > .view:not([hidden])")).to_be_visible()
+        if page.locator("#view-search .pictures").is_visible():
+            until(lambda: had >= LATE or page.wait_for_timeout(20))
         page.wait_for_load_state("networkidle")
         page.context.set_offline(True)
         return page
@@ -96,6 +101,30 @@ def test_filters(away: Callable[..., Any]) -> None:
     said(page)
     back(page)
     expect(page.get_by_role("group", name="Taken")).to_be_visible(timeout=BACK)
+
+
+def test_what_is_loaded_once_it_is_wanted(opened: Callable[..., Any]) -> None:
+    page = opened(None, expected=GONE, clock=True)
+    for part in ("viewer", "selection", "facets"):
+        page.route(f"**/{part}.js", lambda route: route.abort())
+    page.goto("/?c=pictures")
+    picture = page.get_by_role("list", name="Results").get_by_role("link").first
+    picture.click()
+    said(page)
+    expect(page).not_to_have_url(re.compile("open="))
+    page.get_by_role("button", name="Close the message").click()
+    page.get_by_role("button", name="Select").nth(1).click()
+    said(page)
+    page.get_by_role("button", name="Filters", exact=True).click()
+    expect(page.get_by_role("region", name="Filters")).to_contain_text(AWAY)
+    page.unroute_all()
+    page.clock.fast_forward(LATER)
+    expect(page.get_by_role("group", name="Taken")).to_be_visible(timeout=BACK)
+    page.get_by_role("button", name="Select").nth(2).click()
+    expect(page.get_by_role("toolbar", name="Selected pictures")).to_contain_text("2 selected")
+    page.get_by_role("button", name="Clear the selection").click()
+    picture.click()
+    expect(page.get_by_role("button", name="More like this")).to_be_visible()
 
 
 def test_all_that_could_not_be_had_is_asked_for_again(away: Callable[..., Any]) -> None:

@@ -191,9 +191,9 @@ def test_a_label_set_that_is_there_is_replaced_only_by_who_says_so(opened: Calla
 
 
 def test_a_label_set_that_somebody_changed_is_shown_as_it_is_and_overwritten_by_who_says_so(
-    page: Any, url: str
+    opened: Any, url: str
 ) -> None:
-    place = f"{url}/v1/label-sets/ours"
+    page, place = opened(None, expected=("412",)), f"{url}/v1/label-sets/ours"
     httpx.put(place, json={"labels": ["cat", "dog"]})
     page.goto("/?v=lineup&c=pictures&p=1&set=ours")
     bars(page, 2)
@@ -209,6 +209,10 @@ def test_a_label_set_that_somebody_changed_is_shown_as_it_is_and_overwritten_by_
         "Somebody has changed the set ours meanwhile: it is of cat, bird now. Replace it, or choose another name."
     )
     assert httpx.get(place).json()["labels"] == ["cat", "bird"]
+    httpx.put(place, json={"labels": ["cat", "bird"], "templates": ["{}"]})  # once more, while it is read
+    dialog.get_by_role("button", name="Replace it").click()
+    playwright.expect(dialog.get_by_role("alert")).to_contain_text("meanwhile")
+    assert httpx.get(place).json()["templates"] == ["{}"]
     dialog.get_by_role("button", name="Replace it").click()
     playwright.expect(dialog).to_be_hidden()
     assert httpx.get(place).json()["labels"] == ["cat", "fish", "boat"]

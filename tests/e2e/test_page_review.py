@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
+from base.errors import RunNotFound
+from encoder.model.load import build_clip, load_encoder
+from encoder.unread import ReadTokens
 from glimpse.client import Client
 from service.app import create_app
 from service.keys import add_key
+from training.records.checkpoint import save_model
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
@@ -34,7 +40,7 @@ def run(url: str) -> Any:
     """A run of which nothing is reviewed yet."""
     made = labelled(url, LABELS)
     yield made
-    with Client(url) as client:
+    with Client(url) as client, suppress(RunNotFound):
         client.forget_label_run(made)
 
 
@@ -90,6 +96,46 @@ def test_a_collection_is_labelled_and_gone_through_by_keys(opened: Any, url: str
     expect(page.get_by_text("Nothing is labelled yet")).to_be_visible()
 
 
+def test_labels_that_the_model_has_never_read_are_told(opened: Any, tiny_config: Path, tmp_path: Path) -> None:
+    parts = build_clip(tiny_config)
+    read = ReadTokens(frozenset(parts.tokenizer(["a photo picture of boat"]).unique().tolist()))
+    save_model(tmp_path / "model", dataclasses.replace(parts, read_tokens=read))
+    encoder = load_encoder(tmp_path / "model", "cpu", "fp32")
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 3))
+    unread = "1 of 2 labels have words that the model has never read: platypus"
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened("/?v=review", base=url)
+        page.get_by_label("Labels", exact=True).fill("boat, platypus")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("0 of 3 looked at")).to_be_visible()
+        expect(page.locator("#said-text")).to_have_text(f"{unread}.")
+        page.get_by_role("button", name="Library").click()
+        expect(page.get_by_role("dialog", name="Library")).to_contain_text(f"3 of 3 · {unread}")
+        page.close()
+
+
+def test_collections_and_labels_are_called_as_people_write_them(opened: Any, tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    with serving(create_app(settings_for(tmp_path), encoder)) as url, Client(url) as client:
+        client.create_collection("old", title="صور قديمة")
+        page = opened("/?v=review", base=url)
+        page.get_by_label("Labels", exact=True).fill("قارب, 2 boats")
+        page.get_by_role("button", name="Label صور قديمة").click()
+        expect(page.get_by_text("There are no pictures in it yet.")).to_be_visible()
+        client.add_images("old", draw(tmp_path / "files", 2))
+        page.reload()
+        page.get_by_label("Labels", exact=True).fill("قارب, 2 boats, c, d, e, f, g")
+        page.get_by_role("button", name="Label صور قديمة").click()
+        expect(page.get_by_role("heading", name="صور قديمة")).to_be_visible()
+        expect(page.locator("#view-review .large .path")).to_have_text("")  # where it is kept
+        page.get_by_role("link", name="All runs").click()
+        row = page.locator("#view-review .rows li")
+        expect(row.get_by_role("link")).to_have_text("صور قديمة")
+        expect(row).to_contain_text("2 pictures of the collection صور قديمة · قارب, 2 boats, c, d, e, f and 1 more")
+        expect(row.locator("bdi").nth(1)).to_have_text("قارب")
+        page.close()  # before what it asks for its jobs
+
+
 def test_what_a_correction_flipped_is_shown_and_leads_there(opened: Any, url: str, run: str) -> None:
     page = opened(f"/?v=review&run={run}")
     expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
@@ -111,6 +157,85 @@ def test_what_a_correction_flipped_is_shown_and_leads_there(opened: Any, url: st
     with Client(url) as client:
         none = [image.id for image in client.label_run_images(run, reviewed=True, abstained=True)]
     assert none == [first["id"]]
+
+
+def test_what_somebody_else_has_said_is_neither_overwritten_nor_taken_back(opened: Any, url: str, run: str) -> None:
+    page = opened(f"/?v=review&run={run}", expected=("409",))
+    expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
+    with Client(url) as client:
+        first, *_ = client.label_run_images(run)
+
+        def correct(image: Any) -> None:
+            label = next(label for label in LABELS if label != image.answers[0]["label"])
+            client.review(run, [{"image": image.id, "verdict": "correct", "labels": [label]}])
+
+        correct(first)
+        page.keyboard.press("Enter")
+        expect(page.locator("#said-text")).to_contain_text("that is kept, and what you said is not")
+        shown = page.locator("#view-review .stage img")
+        expect(shown).not_to_have_attribute("alt", first.path.rpartition("/")[2])
+        assert reviewed(url, run) == {"corrected": 1}
+        page.keyboard.press("n")
+        expect(page.get_by_text("2 of 9 looked at")).to_be_visible()
+        unseen = next(iter(client.label_run_images(run, reviewed=False, order="certain")))
+        correct(unseen)
+        page.keyboard.press("u")
+        expect(page.locator("#said-text")).to_contain_text("nothing is taken back")
+        expect(page.get_by_text("3 of 9 looked at")).to_be_visible()
+        assert reviewed(url, run) == {"corrected": 2, "none": 1}
+        page.keyboard.press("u")  # whoever has seen that may
+        expect(page.get_by_text("2 of 9 looked at")).to_be_visible()
+        assert reviewed(url, run) == {"corrected": 1, "none": 1}
+
+
+def test_a_label_set_of_that_name_is_replaced_by_who_says_so(opened: Any, url: str, run: str) -> None:
+    page = opened(f"/?v=review&run={run}", expected=("412",))
+    with Client(url) as client:
+        client.keep_label_set("theirs", ["a"])
+        page.locator("#view-review .menu summary").click()
+        page.get_by_label("Name of the label set").fill("theirs")
+        page.get_by_role("button", name="Save as label set").click()
+        expect(page.get_by_text("there is a label set 'theirs' already")).to_be_visible()
+        assert client.label_set("theirs").labels == ["a"]
+        page.get_by_role("button", name="Replace it").click()
+        expect(page.get_by_text("are kept as the label set theirs")).to_be_visible()
+        assert client.label_set("theirs").labels == LABELS
+        client.delete_label_set("theirs")
+
+
+def test_two_who_review_a_run_see_what_the_other_has_said(opened: Any, url: str, run: str) -> None:
+    one, other = (
+        opened(f"/?v=review&run={run}", expected=("404",)),
+        opened(f"/?v=review&run={run}", expected=("404", "409")),
+    )
+    names = []
+    for page in (one, other):
+        shown = page.locator("#view-review .stage.there img")
+        expect(shown).to_be_visible()
+        names.append(shown.get_attribute("alt"))
+    assert names[0] == names[1]
+    other.keyboard.press("n")
+    expect(other.get_by_text("1 of 9 looked at")).to_be_visible()
+    one.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # who comes back is not asked the same
+    expect(one.get_by_text("1 of 9 looked at")).to_be_visible()
+    expect(one.locator("#view-review .stage img")).not_to_have_attribute("alt", names[0])
+    other.keyboard.press("u")  # it is there again, and wanted
+    expect(other.get_by_text("0 of 9 looked at")).to_be_visible()
+    expect(other.locator("#view-review .stage img")).to_have_attribute("alt", names[0])
+    one.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(one.get_by_text("0 of 9 looked at")).to_be_visible()
+    with Client(url) as client:
+        said = [image for image in client.label_run_images(run) if image.path.endswith(names[0])]
+        client.review(run, [{"image": said[0].id, "verdict": "skip"}])
+        other.keyboard.press("n")
+        expect(other.locator("#said-text")).to_contain_text("that is kept, and what you said is not")
+        expect(other.locator("#view-review .stage img")).not_to_have_attribute("alt", names[0])
+        assert reviewed(url, run) == {"skipped": 1}
+        client.forget_label_run(run)
+        one.keyboard.press("n")
+        expect(one.get_by_role("heading", name="There is no such run")).to_be_visible()
+        other.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(other.get_by_role("heading", name="There is no such run")).to_be_visible()
 
 
 def test_the_surest_are_accepted_at_once_as_many_as_the_slider_says(opened: Any, url: str, run: str) -> None:

@@ -121,6 +121,31 @@ def test_the_curves_of_a_run_grow_while_it_trains(opened: Callable[..., Any], ru
     expect(page.get_by_text("done · epoch 3")).to_be_visible()
 
 
+def test_who_uses_keys_stays_where_they_are_while_a_run_trains(opened: Callable[..., Any], runs: Path) -> None:
+    live = run_folder(runs / "focused", [0.1, 0.2], epochs=9)
+
+    def goes_on(page: Any, step: int) -> None:
+        with (live / LOG).open("a") as file:
+            file.write(json.dumps({"step": step, "loss": 0.5, "lr": 0.0001}) + "\n")
+        result = json.loads((live / "metrics.json").read_text())
+        (live / "metrics.json").write_text(
+            json.dumps(result | {"epochs": [*result["epochs"], dict(result["epochs"][0], epoch=step)]})
+        )
+        page.clock.fast_forward(LOOK)
+        expect(page.get_by_text(f"training · epoch {step} of 9")).to_be_visible()
+
+    page = opened("/?v=runs", clock=True)
+    for step, which in ((5, page.get_by_label("Compare focused")), (6, page.get_by_role("link", name="focused"))):
+        which.focus()
+        goes_on(page, step)
+        expect(which).to_be_focused()
+    page.keyboard.press("Enter")
+    table = page.get_by_role("region", name="Recall from text to image")
+    table.focus()
+    goes_on(page, 7)
+    expect(table).to_be_focused()
+
+
 def test_runs_beside_each_other_are_compared_anew_only_where_they_grow(opened: Callable[..., Any], runs: Path) -> None:
     live = run_folder(runs / "growing", [0.1], epochs=3)
     looks, compared = [], []

@@ -787,6 +787,60 @@ def test_several_images_are_pasted_and_how_many_are_taken_is_said(page):
     playwright.expect(page.locator("#said-text")).to_have_text("It is searched by the first 8 of 11 images.")
 
 
+WRITE = """() => {
+  const clipboardData = new DataTransfer();
+  clipboardData.setData("text/plain", "boat");
+  clipboardData.items.add(new File([new Uint8Array([1])], "cells.png", { type: "image/png" }));
+  document.activeElement.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+}"""
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [("/?c=pictures", "Search by words"), ("/?v=lineup&c=pictures&p=1", "Labels")]
+)
+def test_cells_of_a_spreadsheet_are_words_for_a_field_though_there_is_a_picture_of_them(page, path, field):
+    page.goto(path)
+    page.get_by_label(field, exact=True).focus()
+    page.evaluate(WRITE)
+    page.wait_for_timeout(200)
+    playwright.expect(page).to_have_url(re.compile(re.escape(path) + "$"))
+    playwright.expect(page.locator("#said")).to_be_hidden()
+
+
+def test_nothing_that_is_pasted_is_searched_by_behind_what_is_open(page):
+    page.goto("/?c=pictures")
+    page.get_by_role("button", name="Library").click()
+    playwright.expect(page.get_by_role("dialog", name="Library")).to_be_visible()
+    page.evaluate(PASTE, 1)
+    page.wait_for_timeout(200)
+    playwright.expect(page).to_have_url(re.compile(r"\?c=pictures$"))
+
+
+def drag(page, kind, **given):
+    """Whether the page takes what is dragged over it."""
+    return page.evaluate(
+        """([kind, words]) => {
+          const dataTransfer = new DataTransfer();
+          if (words) dataTransfer.setData("text/plain", words);
+          else dataTransfer.items.add(new File([new Uint8Array([1])], "a.txt"));
+          const target = document.querySelector("input, main");
+          return !target.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer }));
+        }""",
+        [kind, given.get("words")],
+    )
+
+
+@pytest.mark.parametrize("path", ["/?c=pictures", "/?v=lineup&c=pictures", "/?v=review&c=pictures", "/?v=labs"])
+def test_a_file_that_is_dropped_anywhere_leaves_the_page_and_words_go_into_fields(page, path):
+    page.goto(path)
+    playwright.expect(page.locator("#main > .view:not([hidden])")).to_be_visible()
+    assert drag(page, "dragover")  # else the browser would show the file in the page's place
+    assert [drag(page, kind, words="boat") for kind in ("dragover", "drop")] == [False, False]
+    if "lineup" in path:
+        assert drag(page, "drop")
+        playwright.expect(page.locator("#said-text")).to_have_text("There was no picture among these files.")
+
+
 def test_filters_that_nothing_passes_are_taken_away_at_once(page):
     page.goto("/?c=pictures&f=kind:none&f=hue:red&from=1999-01-01")
     page.get_by_role("link", name="Take all away").click()

@@ -315,6 +315,7 @@ def _print(job: Job, json: bool) -> None:
     for one in report.get("left_out", []):
         first = f", the first: {one['first']}" if one["first"] else ""
         console.err.print(f"left out: {one['count']} {one['reason']}{first}")
+    console.print_warnings(report.get("warnings", []))
     counts = ", ".join(f"{value} {name}" for name, value in report.items() if isinstance(value, int) and value)
     console.print_skipped([(skip["path"], skip["reason"]) for skip in skips])
     said = [

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Body, Depends, Header, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Path, Response
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, CollectionNotFound
 from base.names import NAME, check_still_called
 from index.collection import Collection
-from service.deps import CollectionDep, CollectionsDep, ModelsDep, ServiceDep, ToldDep, WriterDep, json_body, retried
+from service.deps import (
+    CollectionDep,
+    CollectionsDep,
+    ModelsDep,
+    OnlyNew,
+    ServiceDep,
+    ToldDep,
+    WriterDep,
+    json_body,
+    retried,
+)
 from service.errors import Refusal, documented
 from service.schemas.collections.collections import (
     CollectionAnswer,
@@ -53,7 +63,7 @@ async def put(
     told: ToldDep,
     response: Response,
     asked: Annotated[CollectionRequest | None, Body(examples=MAKE["examples"])] = None,
-    if_none_match: Annotated[Literal["*"] | None, Header(description="*: only if there is none, else 412")] = None,
+    only_new: OnlyNew = None,
 ) -> CollectionAnswer:
     """Make it, empty, for the model that is named, else the default one. Of one that is there already nothing
     is changed but what is named; with `If-None-Match: *` nothing at all.
@@ -69,7 +79,7 @@ async def put(
     with retried(), _not_deleted_meanwhile(name):
         if await collections.create(name, model=model.ref, fingerprint=card.fingerprint, dim=card.dim, config=config):
             response.status_code = 201
-        elif if_none_match is not None:
+        elif only_new is not None:
             raise Refusal(412, f"there is a collection {name!r} already", code="collection_exists")
         collection = await run_in_threadpool(collections.get, name)
         if asked is not None and asked.model:

@@ -6,13 +6,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from io import TextIOWrapper
 from tempfile import TemporaryFile
+from types import EllipsisType
 from typing import Annotated, BinaryIO, cast
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from labelling.label_sets import LabelSets
+from labelling.label_sets import LabelSet, LabelSets
 from labelling.outputs.table import LabelTable
 from labelling.review import Item, Rule, review, take_back, taught
 from labelling.runs import reviews
@@ -28,6 +29,7 @@ from service.deps import (
 from service.errors import documented
 from service.jobs.label_runs import TOOL
 from service.routes.collections.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
+from service.routes.labelling.label_sets import OnlyIfDep
 from service.routes.labelling.run_access import PREFIX, RunsDep
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.labelling.label_runs import (
@@ -45,6 +47,7 @@ from service.schemas.labelling.reviews import (
     BarAnswer,
     BarsAnswer,
     ReviewAnswer,
+    ReviewItem,
     ReviewRequest,
     TakenBackAnswer,
 )
@@ -54,6 +57,7 @@ router = APIRouter(prefix=PREFIX, tags=["label runs"])
 NameDep = Annotated[str, Path(alias="run", pattern=f"^{ID.pattern}$")]
 ImageDep = Annotated[int, Path(alias="image", ge=1, le=MAX_ID)]
 GOING = Going(tool=TOOL)
+LAST = "only this one, by the `last_review` of the run as you saw it; 409 if another is the last by now"
 
 
 @router.get("", summary="All labelling runs")
@@ -100,9 +104,10 @@ def post_review(name: NameDep, asked: ReviewRequest, runs: RunsDep, models: Mode
     """What was said of images one by one are examples: all that nobody has looked at is labelled anew by them, at once.
 
     What was reviewed never changes again. Rules apply first to last after the items, to the labels of before them.
-    Nothing is written out: `apply` does that. 409: another model made the run's vectors, or others work on it.
+    Nothing is written out: `apply` does that. 409: another model made the run's vectors, others work on it, or others
+    have said something of an image since you saw it (`expected_reviewed`).
     """
-    items = [Item(one.image, one.verdict, one.labels) for one in asked.items]
+    items = [Item(one.image, one.verdict, one.labels, _seen(one)) for one in asked.items]
     rules = [Rule(one.accept_above, one.label) for one in asked.rules]
     done = runs.review(name, models, lambda run, source: review(run, source, items, rules))
     return ReviewAnswer(**ReviewAnswer.told(done, runs.flipped(name, done), runs.summary(name)))
@@ -113,14 +118,23 @@ def post_review(name: NameDep, asked: ReviewRequest, runs: RunsDep, models: Mode
     summary="Take back the last review",
     responses=documented(404, 409, 422, 503),
 )
-def undo_review(name: NameDep, runs: RunsDep, models: ModelsDep) -> TakenBackAnswer:
+def undo_review(
+    name: NameDep,
+    runs: RunsDep,
+    models: ModelsDep,
+    number: Annotated[int | None, Query(alias="review", ge=1, le=MAX_ID, description=LAST), Absent] = None,
+) -> TakenBackAnswer:
     """Its images are as they were before it, and the rest is labelled anew without it. A hundred can be taken back.
 
     422: there is none; when a run labels again, what was said until then stays said.
     """
-    done = runs.review(name, models, take_back)
+    done = runs.review(name, models, lambda run, source: take_back(run, source, review=number))
     told = TakenBackAnswer.told(done, runs.flipped(name, done), runs.summary(name))
     return TakenBackAnswer(**told, images=done.images[:MAX_ITEMS])
+
+
+def _seen(item: ReviewItem) -> str | EllipsisType | None:
+    return item.expected_reviewed if "expected_reviewed" in item.model_fields_set else ...
 
 
 @router.get("/{run}/bars", summary="What a rule would accept", responses=documented(404, 422))
@@ -178,7 +192,7 @@ async def undo(name: NameDep, runs: RunsDep) -> UndoAnswer:
     "/{run}/save-label-set",
     summary="Keep what was learned",
     dependencies=[Depends(json_body)],
-    responses=documented(404, 408, 409, 413, 415, 422, 503)
+    responses=documented(404, 408, 409, 412, 413, 415, 422, 503)
     | {201: {"model": LabelSetAnswer, "description": "there was no label set of that name"}},
 )
 def save(
@@ -188,13 +202,22 @@ def save(
     models: ModelsDep,
     settings: SettingsDep,
     response: Response,
+    only_if: OnlyIfDep,
 ) -> LabelSetAnswer:
-    """Its labels as a label set, with what was reviewed as examples, in place of one of that name."""
+    """Its labels as a label set, with what was reviewed as examples, in place of one of that name; by `If-None-Match`
+    and `If-Match` as a `PUT` of that set.
+    """
     kept = LabelSets(settings.data)
     learned = runs.review(name, models, taught)
-    put_there, is_new = kept.change(asked.name, lambda _: learned)
+
+    def made(before: LabelSet | None) -> LabelSet:
+        only_if.check(asked.name, before)
+        return learned
+
+    put_there, is_new = kept.change(asked.name, made, only_new=only_if.is_new)
     if is_new:
         response.status_code = 201
+    response.headers["ETag"] = f'"{put_there.tag}"'
     return LabelSetAnswer.of(asked.name, put_there)
 
 

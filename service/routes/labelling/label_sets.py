@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Response
 
-from base.errors import InputError, ModelMismatch
+from base.errors import ChangedMeanwhile, InputError, ModelMismatch
 from base.names import NAME
 from encoder.zero_shot.prompts import Label
 from labelling.label_file import each_given
 from labelling.label_sets import LabelSet, LabelSets
-from service.deps import SettingsDep, ToldDep, json_body
+from service.deps import OnlyNew, SettingsDep, ToldDep, json_body
 from service.errors import Refusal, documented
 from service.inference.known_models import name_of
 from service.schemas.labelling.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
@@ -28,6 +28,9 @@ def label_sets(settings: SettingsDep) -> LabelSets:
 
 LabelSetsDep = Annotated[LabelSets, Depends(label_sets)]
 NameDep = Annotated[str, Path(pattern=f"^{NAME.pattern}$")]
+TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'  # proxies that pack an answer call its tag weak
+AS_SEEN = "the ETag of the set as you saw it: only if it still is that, else 412; *: only if there is one"
+IfMatch = Annotated[str | None, Header(pattern=rf"^(\*|{TAG}([ \t]*,[ \t]*{TAG})*)$", description=AS_SEEN)]
 
 
 @router.get("", summary="All label sets")
@@ -37,9 +40,11 @@ def list_all(kept: LabelSetsDep) -> LabelSetsAnswer:
 
 
 @router.get("/{name}", summary="One label set", responses=documented(404, 422))
-def get_one(name: NameDep, kept: LabelSetsDep, told: ToldDep) -> LabelSetAnswer:
-    """Its labels, templates and mode, and what was learned of them."""
-    return told.label_set(name, kept.get(name))
+def get_one(name: NameDep, kept: LabelSetsDep, told: ToldDep, response: Response) -> LabelSetAnswer:
+    """Its labels, templates and mode, and what was learned of them. Its `ETag` is another once anything of that is."""
+    found = kept.get(name)
+    response.headers["ETag"] = f'"{found.tag}"'
+    return told.label_set(name, found)
 
 
 @router.put(
@@ -55,10 +60,11 @@ def put(
     kept: LabelSetsDep,
     settings: SettingsDep,
     response: Response,
-    if_none_match: Annotated[Literal["*"] | None, Header(description="*: only if there is none, else 412")] = None,
+    only_new: OnlyNew = None,
+    if_match: IfMatch = None,
 ) -> LabelSetAnswer:
-    """Keep it, in place of one of that name; with `If-None-Match: *` only where there is none. Labels are stripped and
-    stand once; without templates it gets ours.
+    """Keep it, in place of one of that name; with `If-None-Match: *` only where there is none, with `If-Match` only in
+    place of the one with that ETag. Labels are stripped and stand once; without templates it gets ours.
 
     What was learned of the same labels before stays, but for a calibration in another mode or with other templates;
     with other labels it goes. `warnings` say what did, and which labels stand there twice or have no name.
@@ -70,14 +76,25 @@ def put(
     warnings = given.left_out.lines()
 
     def made(before: LabelSet | None) -> LabelSet:
+        check_as_seen(name, before, if_match)
         found, lost = (label_set, []) if asked.forget_learned else _with_learned(before, label_set)
         warnings.extend(lost)
         return found
 
-    put_there, is_new = kept.change(name, made, only_new=if_none_match is not None)
+    put_there, is_new = kept.change(name, made, only_new=only_new is not None)
     if is_new:
         response.status_code = 201
+    response.headers["ETag"] = f'"{put_there.tag}"'
     return LabelSetAnswer.of(name, put_there, warnings)
+
+
+def check_as_seen(name: str, now: LabelSet | None, if_match: str | None) -> None:
+    """412 unless a set is one of those of a header If-Match; None: none is there, or it is damaged."""
+    if if_match is None or (now is not None and (if_match == "*" or f'"{now.tag}"' in if_match)):
+        return
+    became = "is no more" if now is None else "was changed"
+    message = f"label set {name!r} {became} meanwhile, and stays as it is: look at it (GET), then change that one"
+    raise Refusal(412, message, code=ChangedMeanwhile.code, param="If-Match")
 
 
 def as_asked(labels: Sequence[str | WholeLabel]) -> list[str | Label]:
@@ -110,7 +127,7 @@ def _with_learned(before: LabelSet | None, asked: LabelSet) -> tuple[LabelSet, l
     return found, []
 
 
-@router.delete("/{name}", summary="Delete a label set", status_code=204, responses=documented(404, 422))
-def delete(name: NameDep, kept: LabelSetsDep) -> None:
+@router.delete("/{name}", summary="Delete a label set", status_code=204, responses=documented(404, 412, 422))
+def delete(name: NameDep, kept: LabelSetsDep, if_match: IfMatch = None) -> None:
     """Classifications that name it are refused from now on."""
-    kept.delete(name)
+    kept.delete(name, lambda now: check_as_seen(name, now, if_match))

@@ -26,7 +26,7 @@ RUN: dict[str, Any] = {
 SUMMARY: dict[str, Any] = RUN | {
     "model": "ViT-B-32/datacomp_xl_s13b_b90k", "labels": ["beach", "city"], "mode": "single", "calibrated": False,
     "per_label": {"beach": 9120, "city": 9010}, "abstained": 99, "undecided": 0, "unread": 1,
-    "reviewed": {"accepted": 12, "corrected": 30, "by rule": 8000}, "undoable": 3,
+    "reviewed": {"accepted": 12, "corrected": 30, "by rule": 8000}, "undoable": 3, "last_review": 3,
 }  # fmt: skip
 IMAGE: dict[str, Any] = {
     "id": 42, "path": "/photos/2024/a.jpg", "answers": [{"label": "beach", "score": 0.51}],
@@ -82,6 +82,7 @@ class RunSummary(RunAnswer):
     unread: int = Field(description="files that could not be read")
     reviewed: dict[str, int] = Field(description="accepted, corrected, none, skipped, by rule")
     undoable: int = Field(description="reviews that can be taken back, the last first; labelling again ends that")
+    last_review: int | None = Field(description="the number of the last of them")
 
     @classmethod
     def of(cls, info: RunInfo, model: str, asked: LabelsAsked | None, found: Summary) -> RunSummary:

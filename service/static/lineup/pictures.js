@@ -1,7 +1,8 @@
 // The pictures of a lineup: a strip of them, one of which is looked at, and the ways to choose others.
 
-import { el, icon } from "../parts/dom.js";
+import { count, el, icon } from "../parts/dom.js";
 import { nameOf, sized } from "../parts/picture/entry.js";
+import { filesOf, hasFiles, isPicture, pasted } from "../parts/picture/given.js";
 import { pickPictures } from "../parts/picture/picker.js";
 import { keep, kept } from "../parts/query.js";
 import { MOST } from "./asked.js";
@@ -42,12 +43,12 @@ export class Pictures {
   // What is dropped or pasted.
   #receive(root) {
     const active = () => !root.hidden && !document.querySelector("dialog[open]");
-    document.addEventListener("paste", (event) => active() && this.#take([...(event.clipboardData?.files ?? [])]));
-    document.addEventListener("dragover", (event) => active() && event.preventDefault());
-    document.addEventListener("drop", (event) => {
-      if (!active()) return;
+    document.addEventListener("paste", (event) => active() && this.#take(pasted(event)));
+    document.addEventListener("dragover", (event) => active() && hasFiles(event) && event.preventDefault());
+    document.addEventListener("drop", async (event) => {
+      if (!active() || !hasFiles(event)) return;
       event.preventDefault();
-      this.#take([...(event.dataTransfer?.files ?? [])]);
+      this.#take(await filesOf(event.dataTransfer));
     });
   }
 
@@ -58,8 +59,12 @@ export class Pictures {
   }
 
   async #take(chosen) {
-    const pictures = chosen.filter((file) => file.type.startsWith("image/") || /\.(heic|heif|avif|tiff?)$/i.test(file.name));
-    if (!pictures.length) return;
+    const pictures = chosen.filter(isPicture);
+    if (!pictures.length) {
+      if (chosen.length) this.app.say("There was no picture among these files.", { kind: "bad" });
+      return;
+    }
+    if (pictures.length > MOST) this.app.say(`These are the first ${MOST} of ${count(pictures.length, "picture")}.`);
     try {
       this.#add((await Promise.all(pictures.slice(0, MOST).map(keep))).map((key) => `i${key}`));
     } catch (error) {

@@ -8,7 +8,6 @@ import { nameOfLabel } from "./asked.js";
 const NAME = "[a-z0-9][a-z0-9._\\-]{0,63}";
 
 const listed = (labels) => `${labels.slice(0, 5).join(", ")}${labels.length > 5 ? ` and ${labels.length - 5} more` : ""}`;
-const shapeOf = (set) => JSON.stringify([set.labels, set.templates, set.mode, set.abstains]);
 
 export class Sets {
   constructor(app, { asked, onSaved }) {
@@ -47,7 +46,7 @@ export class Sets {
       this.opened = null;
       return null;
     }
-    if (anew || this.opened?.name !== set) this.opened = await this.app.api.get(this.#place(set), { signal });
+    if (anew || this.opened?.name !== set) this.opened = await this.#read(set, { signal });
     const { labels, learned: by, name } = this.opened;
     const examples = Object.values(by?.examples ?? {}).reduce((sum, n) => sum + n, 0);
     const parts = [
@@ -72,7 +71,7 @@ export class Sets {
     const said = el("p", { class: "hint", role: "alert" });
     const button = el("button", { class: "button main" }, "Save");
     const dialog = el("dialog", { class: "sheet save", "aria-label": "Save a label set" });
-    let known = null; // the set that may be replaced: one of which was told what it has
+    let known = null; // the set that may be replaced: one of which was told what it has; its tag is null if it is gone
     const form = el("form", {}, el("h2", {}, "Save a label set"),
       el("label", { for: "lineup-name" }, "Name"), name,
       el("p", { class: "hint" }, "Small letters, digits, dots, dashes. Classifying and labelling name it from then on."),
@@ -84,29 +83,26 @@ export class Sets {
       said.textContent = "";
       known = null;
     });
-    const tell = ({ labels, learned }, isOther) => {
+    const tell = async (isOther) => {
+      known = await this.#read(name.value).catch(() => ({ name: name.value, labels: [], tag: null })); // gone, or damaged
+      const { labels, learned } = known;
       const of = labels.length ? `, of ${listed(labels.map(nameOfLabel))}` : "";
-      known = name.value;
       button.textContent = "Replace it";
       said.textContent = [
-        isOther ? `There is a set ${known} already${of}.` : `Somebody has changed the set ${known} meanwhile${of.replace(",", ": it is")} now.`,
+        isOther ? `There is a set ${known.name} already${of}.` : `Somebody has changed the set ${known.name} meanwhile${of.replace(",", ": it is")} now.`,
         learned && "What it has learned goes with other labels.", "Replace it, or choose another name."].filter(Boolean).join(" ");
     };
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const isOther = name.value !== this.asked().set;
       try {
-        const there = !isOther && known !== name.value && (await this.#there(name.value));
-        if (there && shapeOf(there) !== shapeOf(this.opened)) tell(there, isOther);
-        else {
-          const made = await this.#put(name.value, isOther && known !== name.value);
-          dialog.close();
-          this.app.say([`Label set ${made.name} is saved.`, ...made.warnings].join(" "));
-          await this.list().catch(() => {}); // it is saved all the same
-          this.app.navigate({ set: made.name, l: null, tpl: null, mode: null });
-        }
+        const made = await this.#put(name.value, known ?? (isOther ? null : this.opened));
+        dialog.close();
+        this.app.say([`Label set ${made.name} is saved.`, ...made.warnings].join(" "));
+        await this.list().catch(() => {}); // it is saved all the same
+        this.app.navigate({ set: made.name, l: null, tpl: null, mode: null });
       } catch (error) {
-        if (error.status === 412) tell((await this.#there(name.value)) ?? { labels: [] }, isOther);
+        if (error.status === 412) await tell(isOther);
         else said.textContent = error.status === 403 ? "This key may only read: a key with the scope admin saves label sets." : error.message;
       }
     });
@@ -116,17 +112,20 @@ export class Sets {
     dialog.showModal();
   }
 
-  // As it is by now; null: it is gone, or damaged, and may be replaced, too.
-  #there(name) {
-    return this.app.api.get(this.#place(name)).catch(() => null);
+  // As it is by now, with the tag that it has as long as it is that.
+  async #read(name, options) {
+    const answer = await this.app.api.raw(this.#place(name), options);
+    return { ...(await answer.json()), tag: answer.headers.get("ETag") };
   }
 
-  async #put(name, isNew) {
+  // In place of `seen` and no other; null: of none.
+  async #put(name, seen) {
     const { set, labels, templates, mode, none } = this.asked();
     const { opened } = this;
     const body = { labels: set ? opened.labels : labels, templates, mode: mode ?? opened?.mode ?? "single", abstains: none };
     if (set && !templates.length) body.templates = opened.templates;
-    const made = await this.app.api.put(this.#place(name), body, { headers: isNew ? { "If-None-Match": "*" } : {} });
+    const headers = seen ? seen.tag && { "If-Match": seen.tag } : { "If-None-Match": "*" };
+    const made = await this.app.api.put(this.#place(name), body, { headers });
     this.opened = null;
     this.onSaved();
     return made;

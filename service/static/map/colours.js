@@ -20,7 +20,7 @@ export const rgbs = () => palette().map((hex) => [0, 2, 4].map((at) => parseInt(
 
 // {codes, legend}: the number of each picture's colour, and what has which: [{text, code, size}] with the cluster, or the
 // key and value; `other` for the rest.
-export const coloured = (map, key, signal) => (key ? byValue(map, key, signal) : byCluster(map));
+export const codesBy = (map, key, signal) => (key ? byValue(map, key, signal) : byCluster(map));
 
 function byCluster({ count, columns: { clusters }, about }) {
   const shown = Math.min(about.clusters.length, LIGHT.length);

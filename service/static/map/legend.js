@@ -1,6 +1,6 @@
 // Which colour means what, a line each; a line that is pressed selects a cluster or lights a value.
 //
-// isChosen(line): whether it is pressed; onChoose(line). A line is one of `coloured` in colours.js.
+// isChosen(line): whether it is pressed; onChoose(line). A line is one of `codesBy` in colours.js.
 
 import { el, set } from "../parts/dom.js";
 import { css } from "./colours.js";

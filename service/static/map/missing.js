@@ -1,4 +1,4 @@
-// What stands in the place of a map that is not there: how one is made, or why there is none.
+// What stands in the place of a map that is not there: how one is made, or why there is none; and making one anew.
 //
 // isWanted(collection): whether the view still shows that one.
 
@@ -47,5 +47,18 @@ export class Missing {
       this.offer(of);
       this.app.say(`There is no map: ${error.message}`, { kind: "bad" });
     }
+  }
+}
+
+// While the old one is shown.
+export async function renew(app, { collection, about }) {
+  const tell = ({ done = 0, total = 0 } = {}) => app.say(`The map is being made anew${total ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : ""}…`, { kind: "busy" });
+  try {
+    tell();
+    const job = await app.jobs.ask({ kind: "map", collection, method: about.method });
+    await app.jobs.ended(job.id, tell); // all views are told of its end, and read what there is then
+    app.say("The map is made anew.");
+  } catch (error) {
+    app.say(`The map stays as it was: ${error.message}`, { kind: "bad" });
   }
 }

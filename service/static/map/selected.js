@@ -3,9 +3,10 @@
 // onLabelled(key): they have a value of that key now.
 
 import { count, el, icon, set, tool } from "../parts/dom.js";
+import { labelAll } from "../parts/grid/changing.js";
 import { Grid } from "../parts/grid/grid.js";
 import { Selection } from "../parts/grid/selection.js";
-import { Browse, labelAll } from "../parts/grid/sources.js";
+import { Browse } from "../parts/grid/sources.js";
 
 const CLUSTER = /^c(\d+)$/;
 

@@ -248,15 +248,15 @@ const DOING = { index: "Adding pictures to", watch: "Following folders into", la
 // A job as a row: what it does, how far it is, and the button that ends it.
 export function jobRow(job, jobs, app) {
   const { kind, state, done, total, error, waiting, report } = job;
-  const collection = app.collections().find(({ name }) => name === job.collection)?.title ?? job.collection;
+  const collection = app.titled(job.collection);
   const far = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : done ? done.toLocaleString("en") : "";
-  const skipped = report?.skipped ? ` · ${count(report.skipped, "file")} left out` : "";
+  const more = [report?.skipped && `${count(report.skipped, "file")} left out`, ...(report?.warnings ?? [])].filter(Boolean);
   const bar = isRunning(job) && el("progress", { max: total || 1, value: total ? done : null, "aria-label": `Progress of the ${kind} job` });
   return el("li", {},
     el("div", {},
       el("span", { class: "name" }, `${DOING[kind] ?? "A damaged job"} ${collection ?? (DOING[kind] ? "a folder" : "")} ${STATES[state]}`),
       bar,
-      el("p", { class: "hint" }, error?.message ?? waiting ?? `${far}${skipped}`)),
+      el("p", { class: "hint" }, error?.message ?? waiting ?? [far, ...more].filter(Boolean).join(" · "))),
     isRunning(job) && state !== "cancelling" && el("button", { type: "button", class: "button plain", "data-job": job.id,
       onclick: () => jobs.cancel(job.id).catch((failure) => app.say(failure.message, { kind: "bad" })) }, "Cancel"));
 }

@@ -17,7 +17,7 @@ export class Flips {
   show({ flipped, flips }) {
     this.root.hidden = !flipped;
     const line = (flip) => el("li", {}, el("button", { type: "button", title: flip.path, onclick: () => this.onLook(flip) },
-      flip.thumbnail_url ? small(this.api, flip) : "", el("span", {}, el("s", {}, called(flip.before)), " ", el("b", {}, called(flip.after)))));
+      flip.thumbnail_url ? small(this.api, flip) : "", el("span", {}, el("s", { dir: "auto" }, called(flip.before)), " ", el("b", { dir: "auto" }, called(flip.after)))));
     this.root.replaceChildren(el("h2", {}, `${count(flipped, "picture")} changed by that`),
       el("ul", {}, flips.slice(0, SHOWN).map(line)),
       flipped > SHOWN ? el("p", { class: "hint" }, `and ${(flipped - SHOWN).toLocaleString("en")} more`) : "");

@@ -10,7 +10,7 @@ const DIGITS = 9;
 export class Labels {
   constructor({ onChoose }) {
     this.onChoose = onChoose;
-    this.list = el("ul", { class: "labels" });
+    this.list = el("ul", { class: "labels", "aria-label": "Labels" });
     this.find = el("input", { class: "input", type: "search", placeholder: "Find a label", "aria-label": "Find a label", dir: "auto", hidden: true });
     this.find.addEventListener("input", () => this.#sift());
     this.find.addEventListener("keydown", (event) => {

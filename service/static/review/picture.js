@@ -1,7 +1,7 @@
 // The picture that is judged, large, and small ones of those that come next. Those are fetched before they are needed.
 
 import { el, pause } from "../parts/dom.js";
-import { fileName, sized } from "../parts/picture/entry.js";
+import { fileName, isUpload, sized } from "../parts/picture/entry.js";
 
 const KEPT = 24; // large ones
 const LATER = 3000; // ms until what does not answer is asked again
@@ -29,12 +29,13 @@ export class Picture {
   async show(queue) {
     this.queue = queue;
     const [current] = queue;
-    this.name.replaceChildren(el("bdi", {}, current.path)); // cut at its beginning
-    this.name.title = current.path;
+    const path = isUpload(current) ? "" : current.path; // where an upload is kept is no matter of its user
+    this.name.replaceChildren(el("bdi", {}, path)); // cut at its beginning
+    this.name.title = path;
     if (this.shown !== current.id) {
       this.shown = current.id;
       this.stage.classList.remove("gone", "there");
-      this.image.alt = fileName(current.path) ?? "";
+      this.image.alt = fileName(path) || `Picture ${current.id}`;
       try {
         if (!current.thumbnail_url) throw new Error("it lies elsewhere");
         const src = await this.#large(current);

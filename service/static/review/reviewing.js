@@ -1,30 +1,38 @@
 // Going through one labelling run: a picture at a time, large; one key says what it is, and the next one is there. What
 // is said goes to the service behind it, so that nobody waits for the rest to be labelled anew.
 
-import { count, el, icon } from "../parts/dom.js";
+import { count, el } from "../parts/dom.js";
 import { order } from "../parts/latest.js";
 import { fileName } from "../parts/picture/entry.js";
 import { Flips } from "./flips.js";
 import { listen } from "./keys.js";
 import { Labels } from "./labels.js";
+import { noRun, nothingLeft } from "./left.js";
+import { Outbox } from "./outbox.js";
 import { Picture } from "./picture.js";
 import { Surest } from "./surest.js";
 import { Whole } from "./whole.js";
-import { called, NONE } from "./words.js";
+import { listed, NONE } from "./words.js";
 
 const PAGE = 24;
+const CHANGED = "changed_meanwhile"; // codes of the service
+const FORGOTTEN = "label_run_not_found";
 
 export class Reviewing {
   constructor(root, app, id) {
-    Object.assign(this, { root, app, id, api: app.api, queue: [], pending: [], judged: new Map(), chosen: new Set() });
+    Object.assign(this, { root, app, id, api: app.api, queue: [], judged: new Map(), chosen: new Set() });
     this.place = `v1/label-runs/${encodeURIComponent(id)}`;
     this.of = undefined;
-    this.version = 0; // of the labels: what was loaded before a review may be called otherwise by now
-    this.sending = null; // promise of the review under way
+    this.outbox = new Outbox({
+      post: (items) => this.api.post(`${this.place}/review`, { items }),
+      onKept: (answer) => this.#kept(answer), onRefused: (error, images) => this.#refused(error, images),
+      onRest: () => this.outbox.pending.length || this.current || this.#draw(),
+    });
     this.refilling = order();
     this.ended = new AbortController();
     this.#build();
     listen(this, this.ended.signal);
+    document.addEventListener("visibilitychange", () => document.hidden || this.outbox.isBusy || !this.run || this.#lookAgain(), { signal: this.ended.signal });
   }
 
   end() {
@@ -50,15 +58,16 @@ export class Reviewing {
       this.work.setAttribute("aria-busy", "false");
       this.surest.look();
     } catch (error) {
-      if (this.ended.signal.aborted) return;
-      if (this.of !== of) return;
-      if (error.status !== 404) {
-        this.of = undefined;
-        this.app.failed(error, () => this.show(of));
-        return;
-      }
-      this.root.replaceChildren(el("div", { class: "empty" }, el("h1", {}, "There is no such run"), el("p", {}, "It may have been forgotten."), el("a", { class: "button", href: this.app.href({ run: null, of: null }) }, "All runs")));
+      if (this.ended.signal.aborted || this.of !== of) return;
+      if (error.code === FORGOTTEN) return this.#explain();
+      this.of = undefined;
+      this.app.failed(error, () => this.show(of));
     }
+  }
+
+  #explain() {
+    this.end();
+    this.root.replaceChildren(noRun(this.app));
   }
 
   // --- what it is made of ---
@@ -99,7 +108,7 @@ export class Reviewing {
   // What the run is, once.
   #describe() {
     const { run } = this;
-    this.heading.textContent = run.collection ?? fileName(run.folder) ?? run.id;
+    this.heading.textContent = this.app.titled(run.collection) ?? fileName(run.folder) ?? run.id;
     this.labels.show(run.labels);
     this.which.replaceChildren(new Option("all pictures", ""), ...run.labels.map((label) => new Option(label, label)), new Option("without a label", NONE));
     this.whole.show(run);
@@ -110,27 +119,25 @@ export class Reviewing {
   async #refill() {
     const shown = this.of;
     const of = shown === NONE ? "&abstained=true" : shown ? `&label=${encodeURIComponent(shown)}` : "";
-    const { version } = this;
     const isNews = this.refilling();
     const { images } = await this.api.get(`${this.place}/images?reviewed=false&order=uncertain&limit=${PAGE}${of}`, { signal: this.ended.signal });
     if (shown !== this.of || !isNews()) return; // others are looked at by now, or more has been said of these
     this.lacking = false;
-    const waiting = new Set([...this.pending, ...(this.under ?? [])].map(({ image }) => image.id));
-    const fresh = images.filter(({ id }) => !waiting.has(id)).map((image) => ({ ...image, version }));
+    const { ids: waiting } = this.outbox;
+    const fresh = images.filter(({ id }) => !waiting.has(id));
     const kept = this.current && (fresh.find(({ id }) => id === this.current.id) ?? (this.current.wanted ? this.current : null));
     this.queue = kept ? [kept, ...fresh.filter(({ id }) => id !== kept.id)] : fresh;
     this.#draw();
   }
 
-  // What is said counts for the labels that were seen: where they may be others by now, they are said outright.
+  // What is said counts for the labels that were seen, be they others by now.
   accept() {
     const image = this.current;
     if (!image) return;
     const shown = image.answers.map(({ label }) => label);
     const wanted = this.run.mode === "multi" ? this.run.labels.filter((label) => this.chosen.has(label)) : shown;
     const same = wanted.length === shown.length && wanted.every((label) => shown.includes(label));
-    if (same && image.version === this.version && !this.sending) this.say("accept");
-    else if (wanted.length) this.say("correct", wanted);
+    if (wanted.length) this.say(same ? "accept" : "correct", wanted);
     else this.say("none");
   }
 
@@ -148,58 +155,49 @@ export class Reviewing {
     const image = this.queue.shift();
     if (!image) return;
     this.judged.set(image.id, { ...image, wanted: true });
-    this.pending.push({ image, item: { image: image.id, verdict, labels } });
+    this.outbox.add(image, { image: image.id, verdict, labels, expected_reviewed: image.reviewed ?? null });
     this.#draw();
-    this.#send();
   }
 
-  #send() {
-    if (this.sending || !this.pending.length) return;
-    this.under = this.pending.splice(0);
-    this.sending = (async () => {
-      const { under } = this;
-      try {
-        const answer = await this.api.post(`${this.place}/review`, { items: under.map(({ item }) => item) });
-        this.#answered(answer);
-        this.under = null;
-        if (!this.pending.length) await this.#goOn();
-      } catch (error) {
-        if (this.ended.signal.aborted) {
-          const lost = this.under ? under.length + this.pending.splice(0).length : 0;
-          if (lost) this.app.say(`What was said of ${count(lost, "picture")} last was not kept: ${error.message}`, { kind: "bad" });
-          return;
-        }
-        this.under = null;
-        this.queue.unshift(...under.map(({ image }) => image)); // nothing of it was kept
-        this.#draw();
-        this.app.say(error.message, { kind: "bad" });
-      } finally {
-        this.sending = null;
-      }
-      if (!this.pending.length && !this.current) this.#draw();
-      this.#send();
-    })();
+  async #kept(answer) {
+    this.#answered(answer);
+    if (!this.outbox.pending.length) await this.#goOn();
   }
 
-  // Once all is kept that was said.
-  async #settled() {
-    while (this.sending || this.pending.length) await this.sending;
+  // Nothing of it was kept.
+  async #refused(error, images) {
+    const { aborted } = this.ended.signal;
+    if (aborted || error.code === FORGOTTEN) {
+      const lost = images.length + this.outbox.drop();
+      if (aborted) this.app.say(`What was said of ${count(lost, "picture")} last was not kept: ${error.message}`, { kind: "bad" });
+      else this.#explain();
+      return;
+    }
+    const isChanged = error.code === CHANGED; // and is looked at again by nobody
+    this.queue.unshift(...(isChanged ? images.map((image) => ({ ...image, wanted: false })) : images));
+    this.#draw();
+    this.app.say(isChanged ? "Somebody else has said meanwhile what this is: that is kept, and what you said is not." : error.message, { kind: "bad" });
+    if (isChanged) await this.#lookAgain();
   }
 
+  // A review was kept, or taken back.
   #answered(answer) {
     this.run = answer.run;
-    if (answer.relabelled) this.version += 1;
     this.flips.show(answer);
     this.surest.look();
   }
 
   async undo() {
-    await this.#settled();
+    await this.outbox.settled();
     if (!this.run?.undoable) return this.app.say("There is nothing to undo.");
     await this.#try(async () => {
-      const answer = await this.api.post(`${this.place}/review/undo`);
+      const answer = await this.api.post(`${this.place}/review/undo?review=${this.run.last_review}`).catch(async (error) => {
+        if (error.code !== CHANGED) throw error;
+        await this.#lookAgain();
+        throw new Error("Somebody else has reviewed this run meanwhile, and nothing is taken back. Undo again takes back what they said last.");
+      });
       this.#answered(answer);
-      const back = answer.images.map((id) => this.judged.get(id)).filter(Boolean).map((image) => ({ ...image, version: -1 }));
+      const back = answer.images.map((id) => this.judged.get(id)).filter(Boolean);
       const ids = new Set(answer.images);
       this.queue = [...back, ...this.queue.filter(({ id }) => !ids.has(id))];
       if (back.length !== 1) this.app.say(`Taken back: ${count(answer.by_rule || answer.images.length, "picture")} can be looked at again.`);
@@ -207,10 +205,22 @@ export class Reviewing {
     });
   }
 
+  // What others have said meanwhile counts, too.
+  async #lookAgain() {
+    try {
+      this.run = await this.api.get(this.place, { signal: this.ended.signal });
+    } catch (error) {
+      if (error.code === FORGOTTEN) this.#explain();
+      return; // nobody has asked for it
+    }
+    await this.#goOn();
+  }
+
   // What was said is kept, whether more to look at can be had or not.
   #goOn() {
     return this.#refill().catch((error) => {
       if (this.ended.signal.aborted) return;
+      if (error.code === FORGOTTEN) return this.#explain();
       this.lacking = true;
       this.app.failed(error, () => this.#goOn());
     });
@@ -230,7 +240,7 @@ export class Reviewing {
   }
 
   async #acceptAbove(rule) {
-    await this.#settled();
+    await this.outbox.settled();
     await this.#try(async () => {
       const answer = await this.api.post(`${this.place}/review`, { rules: [rule] });
       this.surest.done();
@@ -241,7 +251,7 @@ export class Reviewing {
   }
 
   #look(flip) {
-    const image = { ...flip, answers: flip.after.map((label) => ({ label, score: null })), guess: null, version: this.version, wanted: true };
+    const image = { ...flip, answers: flip.after.map((label) => ({ label, score: null })), guess: null, wanted: true };
     this.queue = [image, ...this.queue.filter(({ id }) => id !== flip.id)];
     this.#draw();
     this.picture.stage.focus(); // and into view
@@ -260,17 +270,17 @@ export class Reviewing {
     if (!run) return;
     const total = run.images - run.unread;
     const looked = Object.values(run.reviewed).reduce((sum, images) => sum + images, 0);
-    Object.assign(this.progress, { max: total || 1, value: Math.min(total, looked + this.pending.length) });
+    Object.assign(this.progress, { max: total || 1, value: Math.min(total, looked + this.outbox.ids.size) });
     this.far.textContent = `${looked.toLocaleString("en")} of ${total.toLocaleString("en")} looked at`;
-    this.back.disabled = !run.undoable && !this.pending.length && !this.sending;
+    this.back.disabled = !run.undoable && !this.outbox.isBusy;
     this.which.value = this.of ?? "";
     this.work.hidden = !current;
-    this.done.hidden = Boolean(current || this.sending || this.pending.length || this.lacking); // else there may be more
-    if (!current) return this.#finish();
+    this.done.hidden = Boolean(current || this.outbox.isBusy || this.lacking); // else there may be more
+    if (!current) return this.done.replaceChildren(nothingLeft(this.app, run, this.of, () => this.whole.download()));
     const labels = current.answers.map(({ label }) => label);
     this.chosen = new Set(labels);
     this.asks.replaceChildren(...(labels.length
-      ? [el("span", { class: "hint" }, "This is "), el("strong", { dir: "auto" }, called(labels)), el("span", { class: "hint" }, "?")]
+      ? [el("span", { class: "hint" }, "This is "), el("strong", {}, listed(labels)), el("span", { class: "hint" }, "?")]
       : [el("span", { class: "hint" }, "None of the labels? Nearest is "), el("strong", { dir: "auto" }, current.guess?.label ?? "none")]));
     this.acceptance.firstChild.textContent = labels.length ? "Accept" : "Accept: none";
     this.#mark();
@@ -280,14 +290,5 @@ export class Reviewing {
   #mark() {
     const { guess, answers = [] } = this.current ?? {};
     this.labels.mark(this.chosen, [...(guess ? [guess] : []), ...answers]);
-  }
-
-  #finish() {
-    const { run } = this;
-    const left = this.of ? `No picture is left ${this.of === NONE ? "without a label" : `that is called ${this.of}`}.` : "You have been through all of it.";
-    const all = this.of && el("button", { type: "button", class: "button main", onclick: () => this.app.navigate({ of: null }) }, "All pictures");
-    this.done.replaceChildren(el("div", { class: "empty" }, el("h2", {}, left),
-      el("p", {}, Object.entries(run.reviewed).map(([what, images]) => `${images.toLocaleString("en")} ${what}`).join(", ") || "Nothing was looked at yet."),
-      el("p", { class: "acts" }, all, el("button", { type: "button", class: this.of ? "button" : "button main", onclick: () => this.whole.download() }, icon("download"), "Labels as CSV"))));
   }
 }

@@ -26,13 +26,25 @@ export class Whole {
 
   #saving() {
     const name = el("input", { class: "input", placeholder: "name", "aria-label": "Name of the label set", pattern: "[a-z0-9][a-z0-9._\\-]{0,63}", required: true, autocomplete: "off", title: "small letters, digits, . _ -" });
+    const button = el("button", { type: "submit", class: "button" }, "Save as label set");
+    const known = (is) => {
+      button.textContent = is ? "Replace it" : "Save as label set";
+      button.dataset.replaces = is ? name.value.trim() : "";
+    };
+    name.addEventListener("input", () => known(false));
     return el("form", { class: "save", onsubmit: (event) => {
       event.preventDefault();
+      const wanted = name.value.trim();
       this.attempt(async () => {
-        await this.app.api.post(`${this.place}/save-label-set`, { name: name.value.trim() });
-        this.app.say(`The labels, with what you said as examples, are kept as the label set ${name.value.trim()}.`);
+        const headers = button.dataset.replaces === wanted ? {} : { "If-None-Match": "*" };
+        await this.app.api.post(`${this.place}/save-label-set`, { name: wanted }, { headers }).catch((error) => {
+          known(error.code === "label_set_exists");
+          throw error;
+        });
+        known(false);
+        this.app.say(`The labels, with what you said as examples, are kept as the label set ${wanted}.`);
       });
-    } }, name, el("button", { type: "submit", class: "button" }, "Save as label set"));
+    } }, name, button);
   }
 
   download() {

@@ -10,20 +10,18 @@
 //
 // Each part of it is a file of map/; here they are put together, and told when the address says something else.
 
-import { coloured, dark, rgbs } from "../map/colours.js";
-import { Legend } from "../map/legend.js";
+import { Colouring } from "../map/colouring.js";
 import { litBy } from "../map/light.js";
-import { Changed, Mapped, nameOfCluster } from "../map/mapped.js";
-import { Missing } from "../map/missing.js";
+import { Changed, Mapped } from "../map/mapped.js";
+import { Missing, renew } from "../map/missing.js";
 import { Neighbours } from "../map/neighbours.js";
 import { Selected, selectedBy } from "../map/selected.js";
 import { simplified } from "../map/space.js";
 import { Surface } from "../map/surface.js";
 import { Tip } from "../map/tip.js";
 import { afterPaint, count, el, icon, set, tool } from "../parts/dom.js";
-import { Viewer } from "../parts/picture/viewer.js";
-import { conditionsOf, filterText, readQuery } from "../parts/query.js";
-import { cameFrom } from "../router.js";
+import { Opened } from "../parts/picture/opened.js";
+import { conditionsOf, readQuery } from "../parts/query.js";
 
 export const title = "Map";
 
@@ -33,7 +31,6 @@ export function mount(root, app) {
   let map = null; // Mapped: what is shown
   let stale = true; // it is to be read anew
   let collection = null; // that is wanted
-  let legend = []; // what has which colour
   let query = readQuery(new URLSearchParams());
   let now = {}; // what the address says of the map, by key
   const owed = new Set(); // keys of it that are not drawn yet: what was broken off is asked for again
@@ -55,18 +52,20 @@ export function mount(root, app) {
     "Arrow keys move the map, plus and minus zoom, 0 shows the whole. Enter chooses the picture nearest to the middle, S selects all that is in view, Escape leaves what is chosen.");
   const stage = el("div", { class: "stage" });
   const surface = surfaceOf();
-  const lines = new Legend({ isChosen, onChoose });
+  const colouring = new Colouring(app, surface, { asked: () => ({ query, sel: now.sel }) });
   const tip = new Tip(app.api);
   const neighbours = new Neighbours(app, surface);
   const selected = new Selected(root, app, { onLabelled });
   const missing = new Missing(app, { isWanted: (name) => name === collection });
-  const viewer = new Viewer(root, { api: app.api, onStep: step, onClose: close, actions });
+  const opened = new Opened(root, app, {
+    find: async (id) => (await map.remembered([id]))[0], of: () => map, source: () => selected.picked, actions: async () => actions,
+  });
   if (surface) {
-    stage.append(surface.root, lines.root, el("div", { class: "zooms" },
+    stage.append(surface.root, colouring.root, el("div", { class: "zooms" },
       tool("plus", "Zoom in", () => surface.zoomBy(1.6)), tool("minus", "Zoom out", () => surface.zoomBy(1 / 1.6)), tool("whole", "Show the whole", () => surface.whole())),
     tip.root, neighbours.card);
-  } else stage.append(lines.root);
-  root.prepend(el("search", {}, form), stage, selected.root, missing.root, help);
+  } else stage.append(colouring.root);
+  root.prepend(el("h1", { class: "unseen" }, title), el("search", {}, form), stage, selected.root, missing.root, help);
 
   // null where the browser has no WebGL: the map's clusters are there in words.
   function surfaceOf() {
@@ -135,42 +134,6 @@ export function mount(root, app) {
     if (here) show(new URLSearchParams(location.search)); // else once it is: the address is another view's
   }
 
-  // --- colours ---
-
-  async function colour(key, signal) {
-    const { codes, legend: its } = await coloured(map, key, signal);
-    legend = its;
-    surface?.points.colour(codes);
-    surface?.setNames(key ? [] : map.about.clusters.filter(({ words }) => words.length).map(clusterName));
-    painted();
-  }
-
-  function painted() {
-    surface?.points.paint(rgbs());
-    surface?.draw();
-    lines.show(by.value || "Clusters", legend);
-  }
-
-  dark.addEventListener("change", () => map?.about && painted());
-
-  function clusterName(cluster) {
-    return { element: el("span", { class: "name", dir: "auto" }, nameOfCluster(cluster)), x: cluster.x, y: cluster.y };
-  }
-
-  function isChosen({ cluster, key, value }) {
-    return cluster ? now.sel === `c${cluster.number}` : query.filters.some((filter) => filter.key === key && filter.value === value);
-  }
-
-  // A cluster is selected, a value is lit.
-  function onChoose(line) {
-    const pressed = isChosen(line);
-    if (line.cluster) app.navigate({ sel: pressed ? null : `c${line.cluster.number}`, near: null, open: null });
-    else {
-      const others = query.filters.filter(({ key, value }) => key !== line.key || value !== line.value).map(({ text }) => text);
-      app.navigate({ f: pressed ? others : [...others, filterText(line.key, line.value)], open: null });
-    }
-  }
-
   // --- light ---
 
   async function light(signal) {
@@ -179,21 +142,8 @@ export function mount(root, app) {
     const { unplaced } = map.about;
     const more = unplaced ? ` · ${count(unplaced, "picture")} came since, too many to be placed` : "";
     status.replaceChildren(told || count(map.count, "picture") + more);
-    if (unplaced && !told && !app.info?.read_only) status.append(" · ", el("button", { type: "button", class: "link", onclick: renew }, "make the map anew"));
+    if (unplaced && !told && !app.info?.read_only) status.append(" · ", el("button", { type: "button", class: "link", onclick: () => renew(app, map) }, "make the map anew"));
     if (link) status.append(" · ", el("a", { href: app.href({ v: null, c: map.collection, ...link }, new URLSearchParams()) }, "show as a grid"));
-  }
-
-  async function renew() {
-    const { collection: of, about } = map;
-    const tell = ({ done = 0, total = 0 } = {}) => app.say(`The map is being made anew${total ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : ""}…`, { kind: "busy" });
-    try {
-      tell();
-      const job = await app.jobs.ask({ kind: "map", collection: of, method: about.method });
-      await app.jobs.ended(job.id, tell); // all views are told of its end, and read what there is then
-      app.say("The map is made anew.");
-    } catch (error) {
-      app.say(`The map stays as it was: ${error.message}`, { kind: "bad" });
-    }
   }
 
   // Those in these places are lit, as strongly as strength(i) says; null: none, and all are as they are.
@@ -247,39 +197,6 @@ export function mount(root, app) {
     await neighbours.show(map, place, by.value, signal);
   }
 
-  // --- the open picture ---
-
-  async function sync() {
-    const id = query.open;
-    if (!id) {
-      viewer.close();
-      return;
-    }
-    const of = map;
-    const [entry] = await of.remembered([id]).catch(() => []);
-    if (query.open !== id || map !== of) return;
-    if (!entry) {
-      app.say("This picture is no longer in the collection.", { kind: "bad" });
-      app.navigate({ open: null }, { replace: true });
-      return;
-    }
-    const place = selected.picked?.place(id) ?? -1;
-    viewer.show(entry, { previous: place > 0, next: place >= 0 && place < selected.picked.count - 1 });
-  }
-
-  function step(further) {
-    const { picked } = selected;
-    const place = (picked?.place(query.open) ?? -1) + further;
-    if (place >= 0 && place < picked.count) app.navigate({ open: picked.id(place) }, { replace: true });
-  }
-
-  function close(entry) {
-    if (query.open !== entry.id) return;
-    const without = app.href({ open: null });
-    if (cameFrom(without)) history.back();
-    else app.navigate({ open: null }, { replace: true });
-  }
-
   function actions(entry) {
     return [
       el("button", { type: "button", class: "button main", onclick: () => app.navigate({ near: entry.id, sel: null, open: null }) }, "Show on the map"),
@@ -321,7 +238,7 @@ export function mount(root, app) {
       if (place && !same) surface.look(place);
       owed.delete("at");
     }
-    if (!stale && map.about) await sync();
+    if (!stale && map.about) await opened.show(query.open);
   }
 
   // What is owed of a map that is read; all of it, where it was read just now.
@@ -331,10 +248,10 @@ export function mount(root, app) {
       if (place) surface.look(place);
     } else if (surface && fresh) surface.look({ x: 0.5, y: 0.5, zoom: 1 });
     by.value = map.keys.includes(now.by) ? now.by : "";
-    if (fresh || owes("by")) await colour(by.value || null, signal);
+    if (fresh || owes("by")) await colouring.show(map, by.value || null, signal);
     if (fresh || owes("lit", "sel")) await select(signal);
     if (fresh || owes("near", "by")) await surround(Number(now.near) || null, signal);
-    lines.press();
+    colouring.press();
   }
 
   function placeOf(at) {
@@ -363,9 +280,9 @@ export function mount(root, app) {
     hide() {
       here = false;
       running?.abort();
-      query = { ...query, open: null }; // what comes late opens nothing over another view
       now = { ...now, lit: null }; // what was broken off is asked for again
-      viewer.close();
+      query = { ...query, open: null }; // what comes late opens nothing over another view
+      opened.leave();
     },
   };
 }

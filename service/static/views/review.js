@@ -3,6 +3,7 @@
 
 import { count, el } from "../parts/dom.js";
 import { Reviewing } from "../review/reviewing.js";
+import { listed } from "../review/words.js";
 
 export const title = "Review";
 
@@ -10,6 +11,7 @@ const RUNS = "v1/label-runs";
 const KNOWN = 12; // runs whose progress is asked for
 const STATES = { begun: "was ended before it had labels", undoing: "is being taken back", undone: "what it wrote is taken back" };
 
+const sentence = (warnings) => `${warnings.join(" · ")}.`;
 const lookedAt = (run) => Object.values(run.reviewed).reduce((sum, images) => sum + images, 0);
 
 export function mount(root, app) {
@@ -18,7 +20,7 @@ export function mount(root, app) {
   let shown = null; // what is shown, so that an answer that comes late draws nothing
   let form = null; // of the list, which is kept while runs and collections come and go: {root, of}
 
-  const source = (run) => (run.collection ? `collection ${run.collection}` : run.folder ? `folder ${run.folder}` : "a folder");
+  const source = (run) => (run.collection ? ["the collection ", el("bdi", {}, app.titled(run.collection))] : run.folder ? ["the folder ", el("bdi", {}, run.folder)] : ["a folder"]);
 
   // --- all of them ---
 
@@ -72,15 +74,15 @@ export function mount(root, app) {
       }
     });
     return el("li", {},
-      el("div", {}, el("a", { class: "name", href: app.href({ run: run.id, of: null }) }, run.collection ?? run.folder?.split("/").pop() ?? run.id),
-        el("p", { class: "hint facts" }, `${count(run.images, "picture")} of ${source(run)}${STATES[run.state] ? ` · ${STATES[run.state]}` : ""}`)),
+      el("div", {}, el("a", { class: "name", dir: "auto", href: app.href({ run: run.id, of: null }) }, app.titled(run.collection) ?? run.folder?.split("/").pop() ?? run.id),
+        el("p", { class: "hint facts" }, `${count(run.images, "picture")} of `, source(run), STATES[run.state] && ` · ${STATES[run.state]}`)),
       !app.info?.read_only && forget);
   }
 
   function progress(item, run) {
     const total = run.images - run.unread;
     const looked = lookedAt(run);
-    item.querySelector(".facts").append(` · ${run.labels.join(", ")}`);
+    item.querySelector(".facts").append(" · ", ...listed(run.labels));
     if (total) item.firstChild.append(el("p", { class: "far" }, el("progress", { max: total, value: looked, "aria-label": "Looked at" }), el("span", { class: "hint" }, `${looked.toLocaleString("en")} of ${total.toLocaleString("en")} looked at`)));
   }
 
@@ -92,7 +94,7 @@ export function mount(root, app) {
     const typed = el("span", { class: "field" }, el("label", { for: "review-labels" }, "Labels"), labels);
     const several = el("input", { type: "checkbox" });
     const none = el("input", { type: "checkbox" });
-    const button = el("button", { type: "submit", class: "button main" }, `Label ${collection ?? "it"}`);
+    const button = el("button", { type: "submit", class: "button main" }, "Label ", collection ? el("bdi", {}, app.titled(collection)) : "it");
     const said = el("p", { class: "hint", "aria-live": "polite" });
     const bar = el("progress", { hidden: true, "aria-label": "Labelling" });
     set.addEventListener("change", () => (typed.hidden = set.value !== ""));
@@ -101,6 +103,10 @@ export function mount(root, app) {
       el("div", { class: "line" }, el("label", {}, several, " several labels a picture"), el("label", {}, none, " none, where no label fits"), button), bar, said);
     box.addEventListener("submit", async (event) => {
       event.preventDefault();
+      if (app.collections().find(({ name }) => name === collection)?.counts.image === 0) {
+        said.textContent = "There are no pictures in it yet.";
+        return;
+      }
       const names = [...new Set(labels.value.split(",").map((one) => one.trim()).filter(Boolean))];
       if (!set.value && !names.length) {
         said.textContent = "Give one label or more, with commas between.";
@@ -118,6 +124,7 @@ export function mount(root, app) {
         });
         said.textContent = "";
         if (!root.hidden && !reviewing) app.navigate({ run: done.report.run, of: null });
+        if (done.report.warnings.length) app.say(sentence(done.report.warnings), { kind: "bad" }); // which stays until it is read
       } catch (error) {
         said.textContent = "";
         app.say(error.message, { kind: "bad" });

@@ -5,7 +5,7 @@ import { count, el, icon } from "../parts/dom.js";
 import { jobRow } from "../parts/library.js";
 import { find, make, NAMED } from "../parts/naming.js";
 import { dropTarget } from "../parts/picture/drop.js";
-import { filesOf } from "../parts/picture/upload.js";
+import { filesOf } from "../parts/picture/given.js";
 
 export const title = "Welcome";
 

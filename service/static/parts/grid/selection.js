@@ -2,7 +2,8 @@
 
 import { count, el, icon, saveFile } from "../dom.js";
 import { calledOf, isUpload, nameOf, tagsOf } from "../picture/entry.js";
-import { changeAll, labelAll, notDone, recordsOf } from "./sources.js";
+import { changeAll, labelAll, notDone } from "./changing.js";
+import { recordsOf } from "./sources.js";
 
 const AT_ONCE = 4; // requests under way
 const NAMED = 3; // of those that could not be deleted

@@ -1,6 +1,7 @@
 // Files that are dragged over the page: one half of it searches by them, the other adds them to the collection.
 
 import { el, icon } from "../dom.js";
+import { hasFiles } from "./given.js";
 
 // onSearch(transfer), onAdd(transfer); may(): {search, add}, what is possible now; `collection` is what add adds to.
 export function dropTarget({ onSearch, onAdd, may }) {
@@ -13,7 +14,7 @@ export function dropTarget({ onSearch, onAdd, may }) {
 
   const over = (event) => event.target.closest?.("[data-half]") ?? null;
   document.addEventListener("dragenter", (event) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
+    if (!hasFiles(event)) return;
     depth += 1;
     const can = may();
     search.hidden = !can.search;
@@ -31,15 +32,16 @@ export function dropTarget({ onSearch, onAdd, may }) {
     if (depth <= 0) leave();
   });
   document.addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
     event.preventDefault();
     [search, add].forEach((one) => one.classList.toggle("over", one === over(event)));
   });
   document.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
     event.preventDefault();
     const can = may();
     const chosen = over(event)?.dataset.half ?? (can.search ? "search" : "add");
     leave();
-    if (!event.dataTransfer.types.includes("Files")) return;
     if (chosen === "search" && can.search) onSearch(event.dataTransfer);
     else if (can.add) onAdd(event.dataTransfer);
   });

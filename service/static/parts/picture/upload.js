@@ -1,34 +1,12 @@
-// Files of this machine into a collection: what is dropped or chosen, folders with all that lies in them, sent a few at
-// a time so that the page can say how far it is.
+// Files of this machine into a collection: sent a few at a time so that the page can say how far it is.
 
 import { pause } from "../dom.js";
+import { isPicture } from "./given.js";
 
 const FILES = 8; // in one request
 const TRIES = 10; // of one that broke off: what came of it all the same is there already
 const WAIT = 3000; // ms between them
 const BYTES = 24_000_000; // together, unless one alone is larger
-const PICTURE = /\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif|jp2|ico|dng|cr2|cr3|nef|arw|raf|orf|rw2)$/i;
-
-const isPicture = (file) => file.type.startsWith("image/") || PICTURE.test(file.name);
-
-// All files of a drop, those inside of folders too. To be called at once: the browser forgets what was dropped.
-export function filesOf(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  return entries.length ? Promise.all(entries.map(walk)).then((found) => found.flat()) : Promise.resolve([...transfer.files]);
-}
-
-// One that cannot be read is given without its bytes, so that it is named among those that failed.
-async function walk(entry) {
-  if (entry.isFile) return [await new Promise((resolve) => entry.file(resolve, () => resolve(new File([], entry.name))))];
-  const reader = entry.createReader();
-  const found = [];
-  for (;;) {
-    const some = await new Promise((resolve) => reader.readEntries(resolve, () => resolve(null))); // a hundred at most
-    if (!some) return [...found, new File([], entry.name, { type: "image/*" })];
-    if (!some.length) return found;
-    for (const one of some) found.push(...(await walk(one)));
-  }
-}
 
 // Send them. tell({done, total, failed}) after each request. Resolves to {added, had, failed: [{name, error}], other}:
 // `had` were there already, `other` were no pictures.

@@ -1,9 +1,9 @@
 // Filters as chips made of the collection's own metadata: the values of each key with how many have them, ranges of
 // numbers, when pictures were taken. It shows what the address has, and asks for it to be changed.
 
-import { el, fill, icon, words } from "./dom.js";
-import { folderOf } from "./picture/entry.js";
-import { conditionsOf, filterText, rangeText } from "./query.js";
+import { el, fill, words } from "../parts/dom.js";
+import { folderOf } from "../parts/picture/entry.js";
+import { conditionsOf, filterText, rangeText } from "../parts/query.js";
 
 const FEW = 8; // values of a key that are shown at first
 const MANY = 100;
@@ -15,14 +15,9 @@ const NOT_SHOWN = new Set(["filename"]);
 
 export class Facets {
   // onChange(changes): changes of the address; onFail(error, again): they could not be had
-  constructor({ api, onChange, onFail }) {
-    Object.assign(this, { api, onChange, onFail });
+  constructor(root, { api, onChange, onFail }) {
+    Object.assign(this, { root, api, onChange, onFail });
     this.all = new Set(); // keys of which all values are shown
-    this.root = el("section", { class: "facets", "aria-label": "Filters", hidden: true });
-  }
-
-  get open() {
-    return !this.root.hidden;
   }
 
   // Show what there is to choose from, under what is chosen, in a collection of `total` pictures.
@@ -46,7 +41,7 @@ export class Facets {
     } catch (error) {
       if (error.name === "AbortError") return;
       this.root.replaceChildren(el("p", { class: "hint" }, error.message));
-      if (!error.final) this.onFail(error, () => this.open && this.show(collection, query, total));
+      if (!error.final) this.onFail(error, () => !this.root.hidden && this.show(collection, query, total));
       return;
     }
     const numbers = keys.filter((key) => isNumeric(key) && !NOT_SHOWN.has(key.key));
@@ -147,16 +142,3 @@ const isNumeric = ({ min, max, values }) => min !== null && min < max && values 
 // A value that all pictures have says nothing of any.
 const isSorting = (key, total) =>
   !NOT_SHOWN.has(key.key) && !isNumeric(key) && key.values <= TOO_MANY && (key.values > 1 || key.entries < total);
-
-// What is chosen, as chips that take it away.
-export function chosenChips(query, onChange) {
-  const chip = (text, changes) => el("button", { type: "button", class: "chip on", "aria-label": `Remove the filter ${text}`, onclick: () => onChange(changes) },
-    el("span", { class: "value", dir: "auto" }, text), icon("close"));
-  const without = (list, one) => list.filter((each) => each !== one).map(({ text }) => text);
-  return [
-    ...query.filters.map((one) => chip(`${one.key}: ${words(one.value)}`, { f: without(query.filters, one) })),
-    ...query.ranges.map((one) => chip(`${one.key}: ${one.low ?? "…"} to ${one.high ?? "…"}`, { r: without(query.ranges, one) })),
-    query.folder && chip(`in ${query.folder}`, { in: null }),
-    (query.from || query.to) && chip(`taken ${query.from ?? "…"} to ${query.to ?? "…"}`, { from: null, to: null }),
-  ].filter(Boolean);
-}

@@ -1,0 +1,70 @@
+// What is told in a line at the bottom, and read out: what is "bad" or "busy" stays, all else goes by itself. What could
+// not be had is asked for again from there.
+
+const $ = (id) => document.getElementById(id);
+const SHOWN = 6000; // ms
+const LATER = 5000; // ms after which what may be well by itself is asked for again
+
+let silence = null; // timer that takes a message away
+
+export function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
+  clearTimeout(silence);
+  const bad = kind === "bad";
+  if (text && $("said").parentElement !== uppermost()) moveSaid();
+  aloud(text, kind);
+  $("said").hidden = !text;
+  $("said").classList.toggle("bad", bad);
+  $("said-text").textContent = text ?? "";
+  $("said-again").hidden = !again;
+  $("said-again").textContent = how;
+  $("said-again").onclick = again;
+  if (text && kind === "plain") silence = setTimeout(() => say(""), SHOWN);
+}
+
+// A dialog leaves nothing outside of it to be seen, pressed or read out: what is said lies in the one that is open.
+const uppermost = () => [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+const moveSaid = () => uppermost().append($("aloud"), $("said"));
+document.addEventListener("close", (event) => event.target.contains($("said")) && moveSaid(), true);
+
+let reading = null; // timer
+let busy = false; // what was said last was how far something is, which is not read out again and again
+
+// What is read out is known to be, before it has words.
+function aloud(text, kind) {
+  if (busy && kind === "busy") return;
+  busy = kind === "busy";
+  clearTimeout(reading);
+  $("aloud").textContent = "";
+  if (text) reading = setTimeout(() => ($("aloud").textContent = text), 150);
+}
+
+let later = null; // timer
+const undone = new Set(); // what asks again for each thing that could not be had
+
+// What could not be had: it is told, and asked for again by itself or once somebody wants it, where that may help, with
+// all else that could not be. Another address ends that: letGo.
+export function failed(error, again) {
+  if (!error.final) undone.add(again);
+  const ask = () => {
+    clearTimeout(later);
+    if (!$("said-again").hidden) say("");
+    const all = [...undone];
+    undone.clear();
+    for (const each of all) each();
+  };
+  say(error.message, { kind: "bad", again: error.final ? null : ask, how: error.lacksKey ? "Give the key" : "Try again" });
+  if (!error.passes) return;
+  clearTimeout(later);
+  const whenSeen = () => (document.hidden ? (later = setTimeout(whenSeen, LATER)) : ask());
+  later = setTimeout(whenSeen, (error.after ?? 0) * 1000 || LATER);
+}
+
+// Nothing of what could not be had is wanted any more.
+export function letGo() {
+  clearTimeout(later);
+  undone.clear();
+  if (!$("said-again").hidden) say("");
+}
+
+addEventListener("wait", () => $("said").hidden && say("The service is busy, and is asked again in a moment…"));
+$("said-close").addEventListener("click", () => say(""));

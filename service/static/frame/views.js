@@ -1,0 +1,29 @@
+// Which views there are, and their files: each is asked for once, before anything draws it.
+
+import { el } from "../parts/dom.js";
+
+const VIEWS = new Set(["search", "lineup", "map", "review", "runs", "labs"]); // index.html has links to them
+export const FIRST = "search";
+
+const fetching = new Map(); // name -> promise of [module]
+
+export function fetched(name) {
+  if (!fetching.has(name)) {
+    const parts = Promise.all([import(`../views/${name}.js`), styled(name)]);
+    fetching.set(name, parts);
+    parts.catch(() => fetching.delete(name));
+  }
+  return fetching.get(name);
+}
+
+function styled(name) {
+  const link = el("link", { rel: "stylesheet", href: `static/views/${name}.css` });
+  const loaded = new Promise((resolve) => ["load", "error"].forEach((event) => link.addEventListener(event, resolve)));
+  document.head.append(link);
+  return loaded;
+}
+
+export function wantedBy(asked) {
+  const name = asked.get("v") ?? FIRST;
+  return VIEWS.has(name) ? name : FIRST;
+}

@@ -1,0 +1,50 @@
+// Changing many pictures at once, and what is told of it.
+
+import { count } from "../dom.js";
+import { nameOf } from "../picture/entry.js";
+import { recordsOf } from "./sources.js";
+
+const CHANGED = 5000; // entries in one request
+const NAMED = 3; // of those that could not be changed
+
+// Change pictures in the way of the API's PATCH, and say how far it is and how it ended: `done` is what they are then, as
+// in "tagged “sea”".
+export async function changeAll(app, collection, ids, change, done) {
+  let there = 0;
+  let refused = 0;
+  const first = []; // of those
+  for (let at = 0; at < ids.length; at += CHANGED) {
+    const body = { ...change, filter: { must: [{ has_id: ids.slice(at, at + CHANGED) }] } };
+    const answer = await app.api.patch(app.api.of(collection, "entries"), body);
+    there += answer.changed + answer.unchanged;
+    refused += answer.refused;
+    first.push(...answer.first_refused.slice(0, NAMED - first.length));
+    if (ids.length > CHANGED) app.say(`${there.toLocaleString("en")} of ${ids.length.toLocaleString("en")} ${done}…`, { kind: "busy" });
+  }
+  const gone = ids.length - there - refused;
+  const said = [
+    `${count(there, "picture")} ${done}`,
+    refused && notDone(refused, await namesOf(app.api, collection, first.map(({ id }) => id)), first[0].error.message),
+    gone && `${count(gone, "is", "are")} no longer there`,
+  ].filter(Boolean);
+  app.say(`${said.join(" · ")}.`, { kind: refused ? "bad" : "plain" });
+}
+
+const KEPT = new Set(["filename", "tags"]); // keys of the service's own
+
+// A label: a value of a key of the metadata.
+export async function labelAll(app, collection, ids, key, value) {
+  if (KEPT.has(key)) throw new Error(`The key ${key} is the service's own: choose another${key === "tags" ? ", or select pictures and tag them" : ""}.`);
+  await changeAll(app, collection, ids, { metadata: { [key]: value } }, `labelled ${key}: ${value}`);
+}
+
+// What could not be done with some pictures, the first of which have these names, and why not.
+export function notDone(number, names, why) {
+  const rest = number - names.length;
+  return `${number.toLocaleString("en")} could not be: ${names.join(", ")}${rest ? ` and ${rest.toLocaleString("en")} more` : ""} (${why})`;
+}
+
+async function namesOf(api, collection, ids) {
+  const records = await recordsOf(api, collection, ids).catch(() => []);
+  return ids.map((id) => nameOf(records.find((record) => record.id === id) ?? { id, metadata: {} }));
+}
