@@ -6,6 +6,7 @@ only reads, and is to leave no trace, must open it otherwise: by how it lies the
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,8 @@ FAILING = (  # SQLite tells these alike
     "cannot be read or written (I/O error): look whether its disk fails or is away, or a quota or a limit on the size "
     "of files is reached, and try again"
 )
+IS_FULL = "the disk is full; free some space and try again (nothing was changed)"
+FULL = 1 << 20  # bytes free: with fewer, what fails has failed for want of space
 PATIENCE = 0.2  # seconds for a writer between removing -shm and -wal, which it does in this order
 TRIES = 20
 _HALF_THERE = (8, 14)  # SQLITE_READONLY: -shm is not filled in yet; SQLITE_CANTOPEN: one of them is gone
@@ -41,6 +44,11 @@ class Lies(NamedTuple):
     def may_be_torn(self) -> bool:
         """Whether what is read is to be thrown away if the file lies otherwise afterwards."""
         return self.mode == ALONE
+
+
+def io_problem(path: Path) -> str:
+    """What is wrong where SQLite fails at a file by an I/O error: the disk may be full, for the files beside it."""
+    return IS_FULL if shutil.disk_usage(path.parent).free < FULL else FAILING
 
 
 def as_it_lies(path: Path) -> Lies:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from base.errors import GlimpseError, RunNotFound
-from base.sqlite_files import FAILING, opened_as_it_lies
+from base.sqlite_files import io_problem, opened_as_it_lies
 from labelling.rows import Listed, Pair
 from labelling.runs.tables import (
     CLEARNESS,
@@ -136,7 +136,7 @@ class RunStore:
             if not is_ours and code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, 0):
                 raise self._damaged(error) from error
             if code == sqlite3.SQLITE_IOERR:
-                raise GlimpseError(f"{self.path}: {FAILING}") from error
+                raise GlimpseError(f"{self.path}: {io_problem(self.path)}") from error
             raise GlimpseError(f"{self.path}: {error}") from error
 
     @contextmanager

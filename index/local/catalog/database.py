@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import sqlite3
 import threading
 import weakref
@@ -21,7 +20,7 @@ from typing import Any
 
 from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import fsync_file
-from base.sqlite_files import FAILING, Lies, Unmerged, as_it_lies, opened_as_it_lies
+from base.sqlite_files import IS_FULL, Lies, Unmerged, as_it_lies, io_problem, opened_as_it_lies
 
 __all__ = ["Connection", "Database", "interruptible"]
 
@@ -29,7 +28,6 @@ WRITABLE = Lies("mode=rw")
 STEPS = 100_000  # of SQLite's machine between two looks at the clock: a millisecond or two
 OF_DESCRIPTORS = 0.25  # the share that connections nobody uses may take
 FILES = 3  # that one holds open at most
-FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want of space
 
 
 class Idle:
@@ -396,10 +394,8 @@ def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
     code = _code(error)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return _damaged(path, error)
-    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < FULL):
-        return CollectionError(f"{path}: the disk is full; free some space and try again (nothing was changed)")
-    if code == sqlite3.SQLITE_IOERR:
-        return CollectionError(f"{path}: {FAILING}")
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return CollectionError(f"{path}: {IS_FULL if code == sqlite3.SQLITE_FULL else io_problem(path)}")
     if code == sqlite3.SQLITE_READONLY:
         return CollectionError(f"{path}: on a read-only disk or not yours to write; make it writable and try again")
     if code == sqlite3.SQLITE_CANTOPEN:
