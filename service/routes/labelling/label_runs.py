@@ -22,7 +22,6 @@ from labelling.runs.report import Going
 from service.collections.thumbnails import SIZES, size_for
 from service.deps import (
     ModelsDep,
-    OnlyNew,
     ServiceDep,
     SettingsDep,
     json_body,
@@ -30,7 +29,7 @@ from service.deps import (
 from service.errors import documented
 from service.jobs.label_runs import TOOL
 from service.routes.collections.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
-from service.routes.labelling.label_sets import IfMatch, check_as_seen
+from service.routes.labelling.label_sets import OnlyIfDep
 from service.routes.labelling.run_access import PREFIX, RunsDep
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.labelling.label_runs import (
@@ -201,8 +200,7 @@ def save(
     models: ModelsDep,
     settings: SettingsDep,
     response: Response,
-    only_new: OnlyNew = None,
-    if_match: IfMatch = None,
+    only_if: OnlyIfDep,
 ) -> LabelSetAnswer:
     """Its labels as a label set, with what was reviewed as examples, in place of one of that name; by `If-None-Match`
     and `If-Match` as a `PUT` of that set.
@@ -211,10 +209,10 @@ def save(
     learned = runs.review(name, models, taught)
 
     def made(before: LabelSet | None) -> LabelSet:
-        check_as_seen(asked.name, before, if_match)
+        only_if.check(asked.name, before)
         return learned
 
-    put_there, is_new = kept.change(asked.name, made, only_new=only_new is not None)
+    put_there, is_new = kept.change(asked.name, made, only_new=only_if.is_new)
     if is_new:
         response.status_code = 201
     response.headers["ETag"] = f'"{put_there.tag}"'
