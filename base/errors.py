@@ -13,6 +13,7 @@
     │   ├── CollectionExists
     │   ├── CollectionLocked   another process is writing to it
     │   ├── CollectionDamaged  its catalog fails its own check
+    │   ├── DiskFull           no space is left where it lies
     │   ├── QuotaExceeded      it may not hold so much
     │   ├── EntriesLeft        another model has not made all of its vectors yet
     │   ├── CursorGone         what changed after a cursor is no longer all known

@@ -7,6 +7,8 @@ only reads, and is to leave no trace, must open it otherwise: by how it lies the
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,10 +25,11 @@ FAILING = (  # SQLite tells these alike
     "cannot be read or written (I/O error): look whether its disk fails or is away, or a quota or a limit on the size "
     "of files is reached, and try again"
 )
+FULL = 1 << 20  # bytes free: with fewer, what fails has failed for want of space
 SHM = 32768  # bytes of a -shm, at least; on a full disk it is made, and stays shorter
 PATIENCE = 0.2  # seconds for a writer between removing -shm and -wal, which it does in this order
 TRIES = 20
-_HALF_THERE = (8, 14)  # SQLITE_READONLY: -shm is not filled in yet; SQLITE_CANTOPEN: one of them is gone
+_HALF_THERE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)  # -shm is not filled in yet; one of them is gone
 
 
 class Unmerged(GlimpseError):
@@ -43,6 +46,11 @@ class Lies(NamedTuple):
     def may_be_torn(self) -> bool:
         """Whether what is read is to be thrown away if the file lies otherwise afterwards."""
         return self.mode == ALONE
+
+
+def is_full(path: Path, code: int) -> bool:
+    """Whether SQLite failed for want of space: an I/O error may be that too, at the files beside a database."""
+    return code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < FULL)
 
 
 def may_be_written(path: Path) -> bool:

@@ -355,6 +355,22 @@ assert len(world.sorted()) == len(photos)
 """)
 
 
+def test_a_full_disk_is_called_full_when_a_run_is_opened(on_own_disk: Callable[[str], None]) -> None:
+    on_own_disk("""
+import pytest
+from base.errors import GlimpseError
+from labelling.runs.store import RunStore
+store = disk / "run.sqlite"
+RunStore(store).close()
+with open(disk / "filler", "wb") as file, pytest.raises(OSError, match="No space"):
+    file.write(bytes(8 << 20))
+with pytest.raises(GlimpseError, match="the disk is full; free some space and try again"):
+    RunStore(store)
+(disk / "filler").unlink()
+RunStore(store).close()
+""")
+
+
 def test_a_disk_that_is_read_only_ends_a_run_that_another_finishes(
     on_own_disk: Callable[[str], None], tmp_path: Path
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from encoder.cut import find_cut
+from encoder.image import Pixels
 from encoder.unread import ReadTokens, find_unread
 from training.config import TrainConfig
 from training.data.grounds import warnings_of_grounds
@@ -24,7 +26,16 @@ class RunWarnings:
         before: what can be told before the first step.
     """
 
-    def __init__(self, config: TrainConfig, source: Source, learner: Learner, held_out: HeldOut, *, world: int) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        source: Source,
+        learner: Learner,
+        held_out: HeldOut,
+        picture: Callable[[Path | bytes], Pixels],  # of an image, as `RowReader.picture` gives it
+        *,
+        world: int,
+    ) -> None:
         self._tokenizer = learner.parts.tokenizer
         self._held_out = source.val[:LOOKED_AT]
         pairs = [] if config.images_only or config.folders else [*source.val, *source.train[:LOOKED_AT]]
@@ -36,8 +47,7 @@ class RunWarnings:
             parts_norms=learner.has_batch_norm and bool(config.chunk_size or world > 1),
         )
         if config.grounds:
-            images = (pair.image for pair in source.at_hand)
-            self.before += warnings_of_grounds(images, learner.parts.preprocess.height_width)
+            self.before += warnings_of_grounds((pair.image for pair in source.at_hand), picture)
 
     def by_now(self, state: TrainState, *, ended: bool = False) -> dict[str, str]:
         """What the measures say, by kind: one that is there already is no news."""

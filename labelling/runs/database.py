@@ -1,4 +1,4 @@
-"""SQLite as a run needs it: one file, whose errors are ours, with JSON values in it. It knows no image.
+"""SQLite as a run needs it: one file, whose errors are ours, with checksums of its rows and JSON values in it.
 
 The only file of labelling that imports sqlite3.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import GlimpseError, RunNotFound
-from base.sqlite_files import FAILING, opened_as_it_lies
-from labelling.runs.tables import SCHEMA, VERSION
+from base.sqlite_files import FAILING, is_full, may_be_written, opened_as_it_lies
+from labelling.runs.tables import SCHEMA, SEALS, VECTOR_SEAL, VERSION, seal
 
 
 class RunDatabase:
@@ -32,7 +32,8 @@ class RunDatabase:
     def __init__(self, path: Path, *, reads: bool = False, read_only: bool = False) -> None:
         self.path = path
         with self._errors():
-            self._db = opened_as_it_lies(path, self._connect)[1] if read_only else self._connect("mode=rwc")
+            as_it_lies = read_only or (reads and path.exists() and not may_be_written(path))
+            self._db = opened_as_it_lies(path, self._connect)[1] if as_it_lies else self._connect("mode=rwc")
         try:
             with self._errors():
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -54,6 +55,7 @@ class RunDatabase:
         uri = f"{self.path.absolute().as_uri()}?{mode}"
         db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
         try:
+            db.create_function("seal", -1, seal, deterministic=True)
             db.execute("PRAGMA schema_version")  # reads the file
         except BaseException:
             db.close()
@@ -71,6 +73,7 @@ class RunDatabase:
             try:
                 self._db.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")  # all of it is in the one file
+                copy.create_function("seal", -1, seal, deterministic=True)
                 self._check(copy)
             finally:
                 copy.close()
@@ -98,14 +101,14 @@ class RunDatabase:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code == sqlite3.SQLITE_FULL:
+            if is_full(self.path, code):
                 raise GlimpseError(
                     f"{self.path}: the disk is full; free some space, and the same command goes on"
                 ) from error
             # our statements fit our tables: one that does not is damage too, and a text that is none (without a code)
             is_ours = isinstance(error, sqlite3.ProgrammingError)  # as to ask one that is closed
             if not is_ours and code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, 0):
-                raise self._damaged(error) from error
+                raise self.damaged(error) from error
             if code == sqlite3.SQLITE_IOERR:
                 raise GlimpseError(f"{self.path}: {FAILING}") from error
             raise GlimpseError(f"{self.path}: {error}") from error
@@ -116,20 +119,46 @@ class RunDatabase:
         try:
             yield
         except json.JSONDecodeError as error:  # orjson's too
-            raise self._damaged(error) from error
+            raise self.damaged(error) from error
 
-    def _damaged(self, why: object) -> GlimpseError:
+    def damaged(self, why: object) -> GlimpseError:
+        """What to raise where it is."""
         return GlimpseError(f"{self.path}: the run's file is damaged ({why}); restore it, or delete its folder")
 
     def check(self) -> None:
-        """Read all of it. GlimpseError if it is damaged, as far as SQLite can tell."""
+        """Read all of it. GlimpseError if it is damaged."""
         with self._errors():
             self._check(self._db)
+
+    def check_rows(self) -> None:
+        """GlimpseError if a row is not as it was written: before any is changed, for then it gets a new checksum."""
+        with self._errors():
+            self._check_rows(self._db)
 
     def _check(self, db: sqlite3.Connection) -> None:
         if (said := db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             why = " ".join(said.split())
-            raise self._damaged(why)
+            raise self.damaged(why)
+        self._check_rows(db)
+
+    def _check_rows(self, db: sqlite3.Connection) -> None:
+        for table, sealed in SEALS.items():
+            if db.execute(f"SELECT 1 FROM {table} WHERE checksum IS NOT {sealed} LIMIT 1").fetchone():
+                raise self._damaged_row(table)
+        if db.execute(f"SELECT 1 FROM images WHERE vector_checksum IS NOT {VECTOR_SEAL} LIMIT 1").fetchone():
+            raise self._damaged_vector()
+
+    def check_images(self, where: str, **values: object) -> None:
+        """The same of the images of a condition."""
+        unsound = f"(checksum IS NOT {SEALS['images']} OR vector_checksum IS NOT {VECTOR_SEAL})"
+        if self.query(f"SELECT 1 FROM images WHERE {unsound} AND ({where}) LIMIT 1", **values):
+            raise self._damaged_row("images")
+
+    def _damaged_row(self, table: str) -> GlimpseError:
+        return self.damaged(f"a row of {table} is not as it was written")
+
+    def _damaged_vector(self) -> GlimpseError:
+        return self.damaged("a vector is not as it was written")
 
     def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
         """Any rows."""
@@ -149,7 +178,10 @@ class RunDatabase:
     def get(self, key: str, default: Any = None) -> Any:
         """A JSON value."""
         with self._errors(), self._parsing():
-            row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+            sql = f"SELECT value, checksum IS {SEALS['about']} FROM about WHERE key = ?"
+            row = self._db.execute(sql, (key,)).fetchone()
+            if row and not row[1]:
+                raise self.damaged(f"{key} is not as it was written")
             return json.loads(row[0]) if row else default
 
     def set(self, **values: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Response
@@ -33,6 +34,30 @@ AS_SEEN = "the ETag of the set as you saw it: only if it still is that, else 412
 IfMatch = Annotated[str | None, Header(pattern=rf"^(\*|{TAG}([ \t]*,[ \t]*{TAG})*)$", description=AS_SEEN)]
 
 
+@dataclass(frozen=True)
+class OnlyIf:
+    """On what condition a set may be changed: that there is none, or that it is one of those of a header If-Match."""
+
+    is_new: bool
+    if_match: str | None
+
+    def check(self, name: str, now: LabelSet | None) -> None:
+        """412 if it is none of those; None: none is there, or it is damaged."""
+        if self.if_match is None or (now is not None and (self.if_match == "*" or f'"{now.tag}"' in self.if_match)):
+            return
+        became = "is no more" if now is None else "was changed"
+        message = f"label set {name!r} {became} meanwhile, and stays as it is: look at it (GET), then change that one"
+        raise Refusal(412, message, code=ChangedMeanwhile.code, param="If-Match")
+
+
+async def only_if(only_new: OnlyNew = None, if_match: IfMatch = None) -> OnlyIf:
+    """As the request's headers say."""
+    return OnlyIf(only_new is not None, if_match)
+
+
+OnlyIfDep = Annotated[OnlyIf, Depends(only_if)]
+
+
 @router.get("", summary="All label sets")
 def list_all(kept: LabelSetsDep) -> LabelSetsAnswer:
     """Their names."""
@@ -60,8 +85,7 @@ def put(
     kept: LabelSetsDep,
     settings: SettingsDep,
     response: Response,
-    only_new: OnlyNew = None,
-    if_match: IfMatch = None,
+    only_if: OnlyIfDep,
 ) -> LabelSetAnswer:
     """Keep it, in place of one of that name; with `If-None-Match: *` only where there is none, with `If-Match` only in
     place of the one with that ETag. Labels are stripped and stand once; without templates it gets ours.
@@ -76,25 +100,16 @@ def put(
     warnings = given.left_out.lines()
 
     def made(before: LabelSet | None) -> LabelSet:
-        check_as_seen(name, before, if_match)
+        only_if.check(name, before)
         found, lost = (label_set, []) if asked.forget_learned else _with_learned(before, label_set)
         warnings.extend(lost)
         return found
 
-    put_there, is_new = kept.change(name, made, only_new=only_new is not None)
+    put_there, is_new = kept.change(name, made, only_new=only_if.is_new)
     if is_new:
         response.status_code = 201
     response.headers["ETag"] = f'"{put_there.tag}"'
     return LabelSetAnswer.of(name, put_there, warnings)
-
-
-def check_as_seen(name: str, now: LabelSet | None, if_match: str | None) -> None:
-    """412 unless a set is one of those of a header If-Match; None: none is there, or it is damaged."""
-    if if_match is None or (now is not None and (if_match == "*" or f'"{now.tag}"' in if_match)):
-        return
-    became = "is no more" if now is None else "was changed"
-    message = f"label set {name!r} {became} meanwhile, and stays as it is: look at it (GET), then change that one"
-    raise Refusal(412, message, code=ChangedMeanwhile.code, param="If-Match")
 
 
 def as_asked(labels: Sequence[str | WholeLabel]) -> list[str | Label]:
@@ -130,4 +145,4 @@ def _with_learned(before: LabelSet | None, asked: LabelSet) -> tuple[LabelSet, l
 @router.delete("/{name}", summary="Delete a label set", status_code=204, responses=documented(404, 412, 422))
 def delete(name: NameDep, kept: LabelSetsDep, if_match: IfMatch = None) -> None:
     """Classifications that name it are refused from now on."""
-    kept.delete(name, lambda now: check_as_seen(name, now, if_match))
+    kept.delete(name, partial(OnlyIf(False, if_match).check, name))

@@ -32,7 +32,15 @@ class ReviewItem(RequestModel):
 
     image: ImageId
     verdict: Literal["accept", "correct", "none", "skip"]
-    labels: list[Label] = Field([], max_length=1000, description="of a correction: what is right")
+    labels: list[Label] = Field(
+        [],
+        max_length=1000,
+        description="of a correction: what is right; of what is accepted: what was seen, which counts even if it has "
+        "other labels by now",
+    )
+    expected_reviewed: str | None = Field(
+        None, description="its `reviewed` as you saw it: if that is another by now, nothing is kept, 409; default: any"
+    )
 
 
 class ReviewRule(RequestModel):
