@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,7 +28,7 @@ FULL = 1 << 20  # bytes free: with fewer, what fails has failed for want of spac
 SHM = 32768  # bytes of a -shm, at least; on a full disk it is made, and stays shorter
 PATIENCE = 0.2  # seconds for a writer between removing -shm and -wal, which it does in this order
 TRIES = 20
-_HALF_THERE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)  # -shm is not filled in yet; one of them is gone
+_HALF_THERE = (8, 14)  # SQLITE_READONLY: -shm is not filled in yet; SQLITE_CANTOPEN: one of them is gone
 
 
 class Unmerged(GlimpseError):
@@ -48,9 +47,9 @@ class Lies(NamedTuple):
         return self.mode == ALONE
 
 
-def is_full(path: Path, code: int) -> bool:
-    """Whether SQLite failed for want of space: an I/O error may be that too, at the files beside a database."""
-    return code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < FULL)
+def is_full(path: Path) -> bool:
+    """Whether no space is left where a file lies: SQLite calls that an I/O error at the files beside it."""
+    return shutil.disk_usage(path.parent).free < FULL
 
 
 def may_be_written(path: Path) -> bool:

@@ -364,7 +364,7 @@ store = disk / "run.sqlite"
 RunStore(store).close()
 with open(disk / "filler", "wb") as file, pytest.raises(OSError, match="No space"):
     file.write(bytes(8 << 20))
-with pytest.raises(GlimpseError, match="the disk is full; free some space and try again"):
+with pytest.raises(GlimpseError, match="the disk is full; free some space, and the same command goes on"):
     RunStore(store)
 (disk / "filler").unlink()
 RunStore(store).close()

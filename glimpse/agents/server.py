@@ -12,17 +12,25 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
-from anyio import to_thread
+from anyio import Event, move_on_after, to_thread
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
-from mcp.types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
+from mcp.types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
 from pydantic import ValidationError
 
 from base.words import first_wrong
 
 LONGEST = 1 << 24  # characters of a message
+LAST = 10.0  # seconds for answers to what was asked before the input ended; the SDK would drop them
 
 
 class Server(MCPServer):
@@ -45,15 +53,45 @@ class Server(MCPServer):
         """Serve until the input ends."""
         lines = _Lines()
         async with stdio_server(stdin=lines) as (read, write):  # type: ignore[arg-type]  # all it does is to walk them
-            lines.write = write
+            lines.write = answers = _Answers(write)
             server = self._lowlevel_server
-            await server.run(read, write, server.create_initialization_options())
+            await server.run(read, answers, server.create_initialization_options())
+
+
+class _Answers:
+    """Where answers go; it knows which requests have none yet."""
+
+    def __init__(self, write: Any) -> None:
+        self._write = write
+        self.wanted: set[str | int] = set()
+        self._given = Event()
+
+    async def send(self, item: SessionMessage) -> None:
+        await self._write.send(item)
+        if isinstance(item.message, JSONRPCResponse | JSONRPCError) and item.message.id is not None:
+            self.wanted.discard(item.message.id)
+            self._given.set()
+
+    async def all_given(self) -> None:
+        """Wait until none is wanted."""
+        while self.wanted:
+            self._given = Event()
+            await self._given.wait()
+
+    async def aclose(self) -> None:
+        await self._write.aclose()
+
+    async def __aenter__(self) -> _Answers:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
 
 class _Lines:
     """The messages that come in, a line each. What is none is answered, where that is asked for, and passed over."""
 
-    write: Any  # where answers go
+    write: _Answers
 
     async def __aiter__(self) -> AsyncIterator[str]:
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]  # the platform's is any
@@ -62,14 +100,20 @@ class _Lines:
             while len(line) == LONGEST and not line.endswith("\n"):
                 message = _answer(None, PARSE_ERROR, f"the line has more than {LONGEST} characters")
                 line = await to_thread.run_sync(sys.stdin.readline, LONGEST)
-            if isinstance(message, str):
-                yield message
+            if isinstance(message, dict):
+                if "method" in message and "id" in message:
+                    self.write.wanted.add(message["id"])
+                elif message.get("method") == "notifications/cancelled":  # which has no answer
+                    self.write.wanted.discard((message.get("params") or {}).get("requestId"))
+                yield line
             elif message is not None:
                 await self.write.send(SessionMessage(message))
+        with move_on_after(LAST):
+            await self.write.all_given()
 
 
-def _message(line: str) -> str | JSONRPCError | None:
-    """The line, if it is a message; else the answer to it, or None where there is none to be given."""
+def _message(line: str) -> dict[str, Any] | JSONRPCError | None:
+    """What the line says, if it is a message; else the answer to it, or None where there is none to be given."""
     if not line.strip():
         return None
     try:
@@ -89,7 +133,7 @@ def _message(line: str) -> str | JSONRPCError | None:
         why = "holds half a character (a lone surrogate)" if _is_half(said) else "is not as JSON-RPC 2.0 has it"
         refusal = _answer(None if _is_half(asked) else asked, INVALID_REQUEST, f"the request {why}")
         return None if is_told else refusal
-    return line
+    return said
 
 
 def _is_half(said: Any) -> bool:

@@ -101,7 +101,7 @@ class RunDatabase:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if is_full(self.path, code):
+            if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_full(self.path)):
                 raise GlimpseError(
                     f"{self.path}: the disk is full; free some space, and the same command goes on"
                 ) from error

@@ -342,7 +342,7 @@ def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
     code = _code(error)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return _damaged(path, error)
-    if is_full(path, code):
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_full(path)):
         return DiskFull(f"{path}: the disk is full; free some space and try again (nothing was changed)")
     if code == sqlite3.SQLITE_IOERR:
         return CollectionError(f"{path}: {FAILING}")
