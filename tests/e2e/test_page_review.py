@@ -195,10 +195,16 @@ def test_a_label_set_of_that_name_is_replaced_by_who_says_so(opened: Any, url: s
         page.locator("#view-review .menu summary").click()
         page.get_by_label("Name of the label set").fill("theirs")
         page.get_by_role("button", name="Save as label set").click()
-        expect(page.get_by_text("there is a label set 'theirs' already")).to_be_visible()
+        expect(page.locator("#said-text")).to_contain_text("there is a label set 'theirs' already")
         assert client.label_set("theirs").labels == ["a"]
-        page.get_by_role("button", name="Replace it").click()
-        expect(page.get_by_text("are kept as the label set theirs")).to_be_visible()
+        replace = page.get_by_role("button", name="Replace it")
+        expect(replace).to_be_visible()
+        client.keep_label_set("theirs", ["a", "b"])  # which is not what was there when it was offered
+        replace.click()
+        expect(page.locator("#said-text")).to_contain_text("Somebody has changed the label set theirs")
+        assert client.label_set("theirs").labels == ["a", "b"]
+        replace.click()
+        expect(page.locator("#said-text")).to_contain_text("are kept as the label set theirs")
         assert client.label_set("theirs").labels == LABELS
         client.delete_label_set("theirs")
 
