@@ -13,15 +13,15 @@
 //   }
 //
 // app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), failed(error, again), collection(),
-// collections(), titled(name), reload(), add(files, words), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what
-// is "bad" or "busy" stays; `failed` tells what could not be had, and has it asked for again by calling `again`, unless
-// the view is no longer that of the address; `collection()` is the name that the address or the select has, or null;
-// `collections()` are those of /v1/info, which `info` has whole, `titled` is what people call one; `reload()` asks for it anew, `changed()` says that
-// entries have come or gone.
+// collections(), titled(name), reload(), add(files, words), changed(), jobs, library(), info}: `say` tells in a line at
+// the bottom, what is "bad" or "busy" stays; `failed` tells what could not be had, and has it asked for again by calling
+// `again`, unless the view is no longer that of the address; `collection()` is the name that the address or the select
+// has, or null; `collections()` are those of /v1/info, which `info` has whole, `titled` is what people call one;
+// `reload()` asks for it anew, `changed()` says that entries have come or gone.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
 // own; a link to another view drops them.
 
-import { api } from "./api.js";
+import { api, loaded } from "./api.js";
 import * as early from "./early.js";
 import { Header } from "./frame/header.js";
 import { failed, letGo, say } from "./frame/messages.js";
@@ -60,6 +60,9 @@ const app = {
 };
 
 const header = new Header({ first: FIRST, collection: app.collection, jobs, onLibrary: openLibrary });
+const frame = () => header.frame(wantedBy(address()));
+onNavigate(frame); // also before it is known what there is to be shown
+frame();
 jobs.follow((_, ended) => ended.length && changed());
 
 // --- views ---
@@ -72,9 +75,8 @@ async function load(name) {
   if (before) return before;
   $("main").append(root);
   const its = Object.create(app, { failed: { value: (error, again) => name === due && failed(error, again) } });
-  const loaded = { root, module, view: module.mount(root, its) };
-  mounted.set(name, loaded);
-  return loaded;
+  mounted.set(name, { root, module, view: module.mount(root, its) });
+  return mounted.get(name);
 }
 
 let due = null; // the name of the view of the address; `shown` is what is to be seen until that is there
@@ -86,7 +88,6 @@ async function show() {
   const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
   due = name;
-  header.frame(wanted);
   if (shown && shown !== name) mounted.get(shown).view.hide?.(); // its timers are no matter of this address
   let next;
   try {
@@ -129,7 +130,7 @@ async function openLibrary() {
 
 async function add(files, words) {
   try {
-    const { addAll } = await import("./frame/adding.js");
+    const { addAll } = await loaded(import("./frame/adding.js"));
     await addAll(app, files, words);
   } catch (error) {
     say(`The pictures could not be added: ${error.message}`, { kind: "bad" });

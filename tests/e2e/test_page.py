@@ -54,6 +54,20 @@ def test_the_docs_ask_for_the_key_in_a_field_and_let_it_be_changed(browser, tmp_
         page.close()
 
 
+def test_links_keep_the_collection_before_it_is_known_which_there_are(opened):
+    page = opened(None, expected=("404",))
+    held = []
+    page.route("**/v1/info", lambda asked: held.append(asked))
+    page.goto("/?c=other", wait_until="domcontentloaded")
+    link = page.get_by_role("navigation", name="Views").get_by_role("link", name="Runs")
+    playwright.expect(page.locator("#views [aria-current=page]")).to_have_text("Search")
+    link.click()
+    assert page.url.endswith("/?v=runs&c=other")
+    playwright.expect(link).to_have_attribute("aria-current", "page")
+    held[0].continue_()
+    playwright.expect(page.locator("#view-runs h1")).to_be_visible()
+
+
 def test_the_view_that_is_shown_is_seen_in_the_navigation_of_a_phone(opened):
     page = opened("/?v=labs", width=360)
     playwright.expect(page.locator("#labs-pull .value")).to_contain_text("Loss")

@@ -120,6 +120,7 @@ def test_what_is_loaded_once_it_is_wanted(opened: Callable[..., Any]) -> None:
     page.unroute_all()
     page.clock.fast_forward(LATER)
     expect(page.get_by_role("group", name="Taken")).to_be_visible(timeout=BACK)
+    expect(page.get_by_role("toolbar", name="Selected pictures")).to_contain_text("1 selected")
     page.get_by_role("button", name="Select").nth(2).click()
     expect(page.get_by_role("toolbar", name="Selected pictures")).to_contain_text("2 selected")
     page.get_by_role("button", name="Clear the selection").click()

@@ -193,7 +193,7 @@ def test_a_label_set_that_is_there_is_replaced_only_by_who_says_so(opened: Calla
 def test_a_label_set_that_somebody_changed_is_shown_as_it_is_and_overwritten_by_who_says_so(
     opened: Any, url: str
 ) -> None:
-    page, place = opened(None, expected=("412",)), f"{url}/v1/label-sets/ours"
+    page, place = opened(None, expected=("412", "404")), f"{url}/v1/label-sets/ours"
     httpx.put(place, json={"labels": ["cat", "dog"]})
     page.goto("/?v=lineup&c=pictures&p=1&set=ours")
     bars(page, 2)
@@ -217,6 +217,43 @@ def test_a_label_set_that_somebody_changed_is_shown_as_it_is_and_overwritten_by_
     playwright.expect(dialog).to_be_hidden()
     assert httpx.get(place).json()["labels"] == ["cat", "fish", "boat"]
     httpx.delete(place)
+    page.get_by_role("button", name="Save as a set").click()
+    dialog.get_by_role("button", name="Save").click()
+    playwright.expect(dialog.get_by_role("alert")).to_have_text(
+        "The set ours is gone meanwhile, or cannot be read. Save it anew, or choose another name."
+    )
+    dialog.get_by_role("button", name="Save it anew").click()
+    playwright.expect(dialog).to_be_hidden()
+    assert httpx.get(place).json()["labels"] == ["cat", "fish", "boat"]
+    httpx.delete(place)
+
+
+def test_a_label_set_is_saved_as_often_as_one_likes(page: Any, url: str) -> None:
+    place = f"{url}/v1/label-sets/often"
+    httpx.put(place, json={"labels": ["cat", "dog"]})
+    page.goto("/?v=lineup&c=pictures&p=1&set=often")
+    bars(page, 2)
+    dialog = page.get_by_role("dialog", name="Save a label set")
+    for _ in range(2):
+        page.get_by_role("button", name="Save as a set").click()
+        with page.expect_response("**/classify"):  # what is shown is of the set as it is
+            dialog.get_by_role("button", name="Save").click()
+        playwright.expect(dialog).to_be_hidden()
+    httpx.delete(place)
+
+
+def test_a_label_set_that_nobody_asked_with_is_saved_under_another_name(page: Any, data: Path, url: str) -> None:
+    httpx.put(f"{url}/v1/label-sets/one", json={"labels": ["cat", "dog"]})
+    httpx.put(f"{url}/v1/collections/bare")
+    page.goto("/?v=lineup&c=bare&set=one")
+    page.get_by_role("button", name="Save as a set").click()
+    dialog = page.get_by_role("dialog", name="Save a label set")
+    dialog.get_by_label("Name").fill("two")
+    dialog.get_by_role("button", name="Save").click()
+    playwright.expect(dialog).to_be_hidden()
+    assert httpx.get(f"{url}/v1/label-sets/two").json()["labels"] == ["cat", "dog"]
+    for name in ("label-sets/one", "label-sets/two", "collections/bare"):
+        httpx.delete(f"{url}/v1/{name}")
 
 
 def test_what_was_typed_last_is_not_put_into_another_views_address(page: Any) -> None:

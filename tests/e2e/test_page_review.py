@@ -195,10 +195,16 @@ def test_a_label_set_of_that_name_is_replaced_by_who_says_so(opened: Any, url: s
         page.locator("#view-review .menu summary").click()
         page.get_by_label("Name of the label set").fill("theirs")
         page.get_by_role("button", name="Save as label set").click()
-        expect(page.get_by_text("there is a label set 'theirs' already")).to_be_visible()
+        expect(page.locator("#said-text")).to_contain_text("there is a label set 'theirs' already")
         assert client.label_set("theirs").labels == ["a"]
-        page.get_by_role("button", name="Replace it").click()
-        expect(page.get_by_text("are kept as the label set theirs")).to_be_visible()
+        replace = page.get_by_role("button", name="Replace it")
+        expect(replace).to_be_visible()
+        client.keep_label_set("theirs", ["a", "b"])  # which is not what was there when it was offered
+        replace.click()
+        expect(page.locator("#said-text")).to_contain_text("Somebody has changed the label set theirs")
+        assert client.label_set("theirs").labels == ["a", "b"]
+        replace.click()
+        expect(page.locator("#said-text")).to_contain_text("are kept as the label set theirs")
         assert client.label_set("theirs").labels == LABELS
         client.delete_label_set("theirs")
 
@@ -277,6 +283,34 @@ def test_several_labels_are_toggled_and_said_together(
         [image] = client.label_run_images(run, reviewed=True)
         wanted = {name for name, pressed in zip(LABELS, before, strict=True) if pressed == "false"}
         assert {answer["label"] for answer in image.answers} == wanted
+        client.forget_label_run(run)
+
+
+def test_labels_that_are_toggled_stay_so_when_the_picture_before_is_kept(opened: Any, url: str) -> None:
+    run = labelled(url, LABELS, mode="multi")
+    page = opened(f"/?v=review&run={run}")
+    label, stage = page.locator("#view-review .labels button"), page.locator("#view-review .stage")
+    expect(page.locator("#view-review .stage.there img")).to_be_visible()
+    far = page.locator("#view-review .so-far p")
+    held: list[Any] = []
+    page.route("**/review", lambda asked: held.append(asked))
+    stage.focus()
+    page.keyboard.press("n")
+    before = [button.get_attribute("aria-pressed") for button in label.all()]
+    page.keyboard.press("1")
+    page.keyboard.press("3")
+    wanted = [str(pressed == "false").lower() if i != 1 else pressed for i, pressed in enumerate(before)]
+    until(lambda: held or page.wait_for_timeout(20))
+    told = far.inner_text()
+    with page.expect_response("**/images?reviewed=false**"):
+        held[0].continue_()
+    expect(far).not_to_have_text(told)
+    assert [button.get_attribute("aria-pressed") for button in label.all()] == wanted
+    with page.expect_response("**/images?reviewed=false**"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_for_timeout(200)
+    assert [button.get_attribute("aria-pressed") for button in label.all()] == wanted
+    with Client(url) as client:
         client.forget_label_run(run)
 
 
@@ -446,6 +480,21 @@ def test_a_run_that_is_gone_is_said(opened: Any) -> None:
     expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()
     page.get_by_role("link", name="All runs").click()
     expect(page.get_by_role("heading", name="Review", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("act", ["Undo", "Labels as CSV"])
+def test_a_run_that_goes_is_let_go_of_whatever_is_done_with_it(opened: Any, url: str, run: str, act: str) -> None:
+    page = opened(f"/?v=review&run={run}", expected=("404",))
+    expect(page.locator("#view-review .stage.there img")).to_be_visible()
+    page.get_by_role("button", name="None of these").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+    page.wait_for_load_state("networkidle")
+    with Client(url) as client:
+        client.forget_label_run(run)
+    if act != "Undo":
+        page.locator("#view-review .menu summary").click()
+    page.get_by_role("button", name=act).click()
+    expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()
 
 
 def test_what_is_not_kept_of_a_review_that_was_left_is_told(opened: Any, url: str, run: str) -> None:

@@ -1,4 +1,5 @@
-// The header: links to the views, which index.html has so that they are there at once, the collection that is shown, and the way to the library with how many jobs run.
+// The header: links to the views, which index.html has so that they are there at once, the collection that is shown, and
+// the way to the library with how many jobs run.
 
 import { el, icon } from "../parts/dom.js";
 import { address, href, navigate } from "../router.js";

@@ -87,16 +87,18 @@ export class Sets {
       known = await this.#read(name.value).catch(() => ({ name: name.value, labels: [], tag: null })); // gone, or damaged
       const { labels, learned } = known;
       const of = labels.length ? `, of ${listed(labels.map(nameOfLabel))}` : "";
-      button.textContent = "Replace it";
+      button.textContent = isOther || known.tag ? "Replace it" : "Save it anew";
       said.textContent = [
-        isOther ? `There is a set ${known.name} already${of}.` : `Somebody has changed the set ${known.name} meanwhile${of.replace(",", ": it is")} now.`,
-        learned && "What it has learned goes with other labels.", "Replace it, or choose another name."].filter(Boolean).join(" ");
+        isOther ? `There is a set ${known.name} already${of}.`
+          : known.tag ? `Somebody has changed the set ${known.name} meanwhile${of.replace(",", ": it is")} now.`
+            : `The set ${known.name} is gone meanwhile, or cannot be read.`,
+        learned && "What it has learned goes with other labels.", `${button.textContent}, or choose another name.`].filter(Boolean).join(" ");
     };
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const isOther = name.value !== this.asked().set;
       try {
-        const made = await this.#put(name.value, known ?? (isOther ? null : this.opened));
+        const made = await this.#put(name.value, known);
         dialog.close();
         this.app.say([`Label set ${made.name} is saved.`, ...made.warnings].join(" "));
         await this.list().catch(() => {}); // it is saved all the same
@@ -112,21 +114,24 @@ export class Sets {
     dialog.showModal();
   }
 
-  // As it is by now, with the tag that it has as long as it is that.
+  // As the service answers, with the tag that it has as long as it is that.
   async #read(name, options) {
     const answer = await this.app.api.raw(this.#place(name), options);
     return { ...(await answer.json()), tag: answer.headers.get("ETag") };
   }
 
-  // In place of `seen` and no other; null: of none.
-  async #put(name, seen) {
+  // In place of `known` and no other; null: of the one that is open, or else of none.
+  async #put(name, known) {
+    await this.open(); // which nobody has yet where there is no picture to ask about
     const { set, labels, templates, mode, none } = this.asked();
     const { opened } = this;
+    const seen = known ?? (name === set ? opened : null);
     const body = { labels: set ? opened.labels : labels, templates, mode: mode ?? opened?.mode ?? "single", abstains: none };
     if (set && !templates.length) body.templates = opened.templates;
-    const headers = seen ? seen.tag && { "If-Match": seen.tag } : { "If-None-Match": "*" };
-    const made = await this.app.api.put(this.#place(name), body, { headers });
-    this.opened = null;
+    const condition = seen ? seen.tag && { "If-Match": seen.tag } : { "If-None-Match": "*" };
+    const headers = { "Content-Type": "application/json", ...condition };
+    this.opened = await this.#read(name, { method: "PUT", body: JSON.stringify(body), headers });
+    const made = this.opened;
     this.onSaved();
     return made;
   }

@@ -144,6 +144,7 @@ export class Reviewing {
   choose(label) {
     if (!this.current || this.app.info?.read_only) return;
     if (this.run.mode === "multi") {
+      this.touched = this.current.id;
       if (!this.chosen.delete(label)) this.chosen.add(label);
       this.#mark();
     } else if (this.current.answers[0]?.label === label) this.accept();
@@ -230,7 +231,9 @@ export class Reviewing {
     try {
       return await work();
     } catch (error) {
-      if (!this.ended.signal.aborted) this.app.say(error.message, { kind: "bad" });
+      if (this.ended.signal.aborted) return;
+      if (error.code === FORGOTTEN) this.#explain();
+      else this.app.say(error.message, { kind: "bad" });
     }
   }
 
@@ -276,9 +279,12 @@ export class Reviewing {
     this.which.value = this.of ?? "";
     this.work.hidden = !current;
     this.done.hidden = Boolean(current || this.outbox.isBusy || this.lacking); // else there may be more
+    const labels = current?.answers.map(({ label }) => label) ?? [];
+    if (!current || this.touched !== current.id) { // else somebody is choosing
+      this.chosen = new Set(labels);
+      this.touched = null;
+    }
     if (!current) return this.done.replaceChildren(nothingLeft(this.app, run, this.of, () => this.whole.download()));
-    const labels = current.answers.map(({ label }) => label);
-    this.chosen = new Set(labels);
     this.asks.replaceChildren(...(labels.length
       ? [el("span", { class: "hint" }, "This is "), el("strong", {}, listed(labels)), el("span", { class: "hint" }, "?")]
       : [el("span", { class: "hint" }, "None of the labels? Nearest is "), el("strong", { dir: "auto" }, current.guess?.label ?? "none")]));

@@ -4,6 +4,8 @@
 
 import { count, el, icon, saveFile } from "../parts/dom.js";
 
+const CHANGED = "changed_meanwhile"; // code of the service
+
 export class Whole {
   constructor(app, { id, place, attempt, ended }) {
     Object.assign(this, { app, id, place, attempt });
@@ -27,24 +29,31 @@ export class Whole {
   #saving() {
     const name = el("input", { class: "input", placeholder: "name", "aria-label": "Name of the label set", pattern: "[a-z0-9][a-z0-9._\\-]{0,63}", required: true, autocomplete: "off", title: "small letters, digits, . _ -" });
     const button = el("button", { type: "submit", class: "button" }, "Save as label set");
-    const known = (is) => {
-      button.textContent = is ? "Replace it" : "Save as label set";
-      button.dataset.replaces = is ? name.value.trim() : "";
+    let known = null; // the set that may be replaced, by its tag
+    const offer = (set) => {
+      known = set;
+      button.textContent = set ? "Replace it" : "Save as label set";
     };
-    name.addEventListener("input", () => known(false));
+    name.addEventListener("input", () => offer(null));
     return el("form", { class: "save", onsubmit: (event) => {
       event.preventDefault();
       const wanted = name.value.trim();
       this.attempt(async () => {
-        const headers = button.dataset.replaces === wanted ? {} : { "If-None-Match": "*" };
-        await this.app.api.post(`${this.place}/save-label-set`, { name: wanted }, { headers }).catch((error) => {
-          known(error.code === "label_set_exists");
-          throw error;
+        const headers = known ? known.tag && { "If-Match": known.tag } : { "If-None-Match": "*" };
+        await this.app.api.post(`${this.place}/save-label-set`, { name: wanted }, { headers }).catch(async (error) => {
+          offer(error.status === 412 ? { tag: await this.#tag(wanted) } : null);
+          throw error.code === CHANGED ? new Error(`Somebody has changed the label set ${wanted} meanwhile. Replace it, or choose another name.`) : error;
         });
-        known(false);
+        offer(null);
         this.app.say(`The labels, with what you said as examples, are kept as the label set ${wanted}.`);
       });
     } }, name, button);
+  }
+
+  // Of a label set as it is by now; null: it is gone, or damaged.
+  async #tag(name) {
+    const answer = await this.app.api.raw(`v1/label-sets/${encodeURIComponent(name)}`).catch(() => null);
+    return answer?.headers.get("ETag") ?? null;
   }
 
   download() {

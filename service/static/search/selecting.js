@@ -48,7 +48,7 @@ export class Selecting {
       if (!this.selection) await this.load();
       this.selection.show(ids, this.source());
     } catch (error) {
-      this.app.say(error.message, { kind: "bad" });
+      this.app.failed(error, () => this.show(this.grid().selected));
     }
   }
 }

@@ -29,7 +29,7 @@ export function mount(root, app) {
   let here = false; // whether this view is the one that is wanted
 
   const pictures = new Pictures(root, app, { asked: () => asked, isWanted: () => here });
-  const sets = new Sets(app, { asked: () => asked, onSaved: () => answers.forget() });
+  const sets = new Sets(app, { asked: () => asked, onSaved });
   const answers = new Answers(app.api, {
     asked: () => asked, opened: () => sets.opened, model: () => app.collections().find(({ name }) => name === collection)?.model,
   });
@@ -82,6 +82,12 @@ export function mount(root, app) {
   async function openSet(signal, more) {
     const labels = await sets.open(signal, more);
     if (labels && document.activeElement !== text) text.value = asText(labels);
+  }
+
+  // What is shown is asked anew, of the set as it is by now.
+  function onSaved() {
+    answers.forget();
+    if (here) ask();
   }
 
   async function ask() {
