@@ -50,7 +50,11 @@ class Lies(NamedTuple):
 
 def is_full(path: Path, code: int) -> bool:
     """Whether SQLite failed for want of space: an I/O error may be that too, at the files beside a database."""
-    return code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < FULL)
+    if code != sqlite3.SQLITE_IOERR:
+        return code == sqlite3.SQLITE_FULL
+    with suppress(OSError):  # a disk that fails does not tell
+        return shutil.disk_usage(path.parent).free < FULL
+    return False
 
 
 def may_be_written(path: Path) -> bool:
