@@ -68,6 +68,11 @@ def test_of_those_who_ask_while_a_disk_hangs_nothing_is_kept(monkeypatch):
     data = DataDisk(answers.wait)
 
     async def asked():
+        first = asyncio.create_task(data.looked())
+        while data._since is None:
+            await asyncio.sleep(0.01)
+        with pytest.raises(DiskUnavailable):
+            await first
         for _ in range(3):
             with pytest.raises(DiskUnavailable):
                 await data.looked()
