@@ -92,6 +92,8 @@ class CollectionError(GlimpseError):
 class DiskFull(CollectionError):
     """There is no space left where a collection lies."""
 
+    code = "disk_full"
+
 
 class EntriesLeft(CollectionError):
     """Another model cannot be put in place: there are entries without a vector of it. What was made is kept."""

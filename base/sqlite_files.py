@@ -49,7 +49,9 @@ class Lies(NamedTuple):
 
 def is_full(path: Path) -> bool:
     """Whether no space is left where a file lies: SQLite calls that an I/O error at the files beside it."""
-    return shutil.disk_usage(path.parent).free < FULL
+    with suppress(OSError):  # a disk that fails does not tell
+        return shutil.disk_usage(path.parent).free < FULL
+    return False
 
 
 def may_be_written(path: Path) -> bool:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 
 from base.errors import DiskUnavailable
 
@@ -43,15 +44,15 @@ class DataDisk:
                 threading.Thread(target=self._run, name="disk", daemon=True).start()
             now = time.monotonic()
             left = (self._since or now) + (patience or PATIENCE) - now
-            self._asking.append(answer)
-            self._wanted.notify()
-        try:
+            if left > 0:  # of the others nothing is kept: there is no end of them while it hangs
+                self._asking.append(answer)
+                self._wanted.notify()
+        with suppress(TimeoutError):
             async with asyncio.timeout(left):
-                await asyncio.wrap_future(answer)
-        except TimeoutError:
-            raise DiskUnavailable(
-                "the disk of the data folder does not answer; look at it, or at the network that it is on"
-            ) from None
+                return await asyncio.wrap_future(answer)
+        raise DiskUnavailable(
+            "the disk of the data folder does not answer; look at it, or at the network that it is on"
+        )
 
     def close(self) -> None:
         """Look no more until somebody asks again."""

@@ -158,7 +158,8 @@ def _without_folders(text: str) -> str:
     What begins with a name at the root of its disk is one; what begins otherwise, as /v1/..., is one of the API.
     """
     roots = "|".join(re.escape(each.name) for each in Path("/").iterdir())
-    return re.sub(rf"(?<![\w./~-])/(?:{roots})/(?:[^\s/'\"]+/)*([^\s/'\"]+)", r"\1", text)
+    folder = r"(?:[^\s/'\"]+|[^\s/'\":]+(?: [^\s/'\":]+)+)/"  # a name may have spaces; what ends in a colon ends a path
+    return re.sub(rf"(?<![\w./~-])/(?:{roots})/(?:{folder})*([^\s/'\"]+)", r"\1", text)
 
 
 def service_of(request: Request) -> Service:

@@ -429,7 +429,10 @@ def test_what_broke_off_is_sent_again_and_done_once(pictures, monkeypatch):
         assert [entry.id for entry in client.entries("pictures", "text")] == [key]
         other.delete_entry("pictures", key, "text")  # no complaint that it is gone: it went the first time
         assert list(client.entries("pictures", "text")) == []
-        assert asked == ["POST", "POST", "DELETE", "DELETE"]
+        other.keep_label_set("cut", ["a"], expected=None)  # no complaint that it is there
+        other.keep_label_set("cut", ["b"], expected=client.label_set("cut"))  # nor that it is another
+        assert asked == ["POST", "POST", "DELETE", "DELETE", "PUT", "PUT", "PUT", "PUT"]
+        client.delete_label_set("cut")
 
 
 def test_a_connection_that_breaks_off_is_one_line(monkeypatch):
@@ -538,7 +541,7 @@ def cutting(service: str) -> Iterator[tuple[str, list[str]]]:
                 self.wfile.write(answer.content)
             self.close_connection = True
 
-        do_POST = do_DELETE = pass_on  # noqa: N815
+        do_POST = do_PUT = do_DELETE = pass_on  # noqa: N815
 
         def log_message(self, *_: object) -> None: ...
 
@@ -596,7 +599,10 @@ def test_a_label_run_is_reviewed_and_kept_as_a_label_set(tmp_path, monkeypatch):
         assert client.review(run, rules=[{"accept_above": 0}])["by_rule"] == 4
         assert client.label_run_table(run).count(b"\r\n") == 6
         assert client.apply_label_run(run)["written"] == {str(out): 5}
-        assert client.save_label_set(run, "pets").learned["examples"] == {"cat": 0, "dog": 1}
+        assert (saved := client.save_label_set(run, "pets")).learned["examples"] == {"cat": 0, "dog": 1}
+        with pytest.raises(errors.LabelSetExists):
+            client.save_label_set(run, "pets", expected=None)
+        assert client.save_label_set(run, "pets", expected=saved).etag == saved.etag
         [first] = client.classify([images[0].path], label_set="pets")
         assert (list(first.labels), first.abstained) == ([first.label], False)
         assert client.undo_label_run(run) == {"taken_back": 1, "failed": []}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from base.errors import CollectionError, InputError
-from base.sqlite_files import ALONE, BESIDE, PATIENCE, Unmerged, as_it_lies, opened_as_it_lies
+from base.sqlite_files import ALONE, BESIDE, PATIENCE, Unmerged, as_it_lies, is_full, opened_as_it_lies
 from index.collection import create_collection
 from index.entry import Entry
 from index.local.catalog import pool
@@ -120,6 +120,10 @@ else:
 ballast.unlink()
 assert not [path for path in disk.rglob("*") if path.is_file()], [*disk.rglob("*")]
 """)
+
+
+def test_a_disk_that_is_away_is_not_full(tmp_path):
+    assert not is_full(tmp_path / "away" / "catalog.sqlite", sqlite3.SQLITE_IOERR)
 
 
 def test_a_full_disk_is_named_and_the_next_write_works_once_there_is_space(on_own_disk):

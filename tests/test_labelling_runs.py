@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from index.collection import Collection, Entry, create_collection, open_collecti
 from labelling.label_sets import LabelSet
 from labelling.labeller import Rejection
 from labelling.outputs.asked import OutputsAsked
-from labelling.review import Item, review
+from labelling.review import Item, review, take_back
 from labelling.runs import deciding, tables
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.kept import LabelRuns
@@ -393,6 +393,52 @@ def test_a_step_that_is_damaged_stays_as_it_is_and_all_others_are_taken_back(wor
         assert world.sorted() == {"red/red.png"}
         missing = {str(world.folder / "0" / "red.png")}
         assert before.keys() - tree(world.folder).keys() == missing
+
+
+def test_an_image_that_is_damaged_keeps_no_step_from_being_taken_back_and_stays_damaged(world: World) -> None:
+    world.add_colours()
+    before = tree(world.folder)
+    run = world.run(to=str(world.to), how="move").id
+    flip(world, run, b'[["red"')
+    assert not world.undo(run).failed
+    assert tree(world.folder) == before
+    [problem] = LabelRuns(world.data).problems()
+    assert "a row of images is not as it was written" in problem
+
+
+def test_a_changed_bit_gets_no_new_checksum_by_a_review_or_by_taking_one_back(world: World) -> None:
+    world.add_colours(1)
+    name = world.run().id
+    source = FolderSource(world.folder, Rules(), world.encoder, lambda: world.encoder)
+
+    def said(labels: Sequence[str] | None) -> None:
+        with LabelRuns(world.data).open(name) as run:
+            if labels is None:
+                take_back(run, source)
+            else:
+                review(run, source, [Item(next(run.store.rows()).id, "correct", labels)])
+
+    said(["red"])
+    said(["green"])
+    kept = (world.data / "label-runs" / name / "run.sqlite").read_bytes()
+    for text, table, labels in ((b'[["red", 1.', "said", None), (b"/0/red.png", "images", ["blue"])):
+        flip(world, name, text)
+        with pytest.raises(GlimpseError, match=f"a row of {table} is not as it was written"):
+            said(labels)
+        [problem] = LabelRuns(world.data).problems()
+        assert "is not as it was written" in problem
+        (world.data / "label-runs" / name / "run.sqlite").write_bytes(kept)
+    said(None)
+
+
+def test_how_clear_labels_are_is_sealed_to_the_last_bit_however_sqlite_writes_it_as_text(world: World) -> None:
+    world.add_colours(1)
+    with LabelRuns(world.data).open(world.run().id) as run:
+        seals = set()
+        for margin in (0.3, 0.1 + 0.2):
+            run.store.change("UPDATE images SET margin = :margin", margin=margin)
+            seals |= set(run.store.query("SELECT checksum FROM images WHERE id = 1"))
+        assert len(seals) == 2
 
 
 def test_a_run_that_is_closed_is_not_called_damaged(world: World) -> None:

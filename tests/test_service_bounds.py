@@ -105,7 +105,7 @@ with client_of(create_app(settings_for(disk), encoder)) as client:
         while True:
             ballast.write(bytes(512))
     full = error_of(client.put("/v1/collections/new"), 500)
-    assert (full["code"], str(disk) in full["message"]) == ("collection_error", True)
+    assert (full["code"], str(disk) in full["message"]) == ("disk_full", True)
     assert "the disk is full; free some space" in full["message"]
     with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["glimpse", "keys", "add", "bob", "--data", str(disk)])

@@ -1,17 +1,21 @@
 """A collection that lies on another disk, which hangs or goes away: the others are served as before."""
 
+import asyncio
 import ctypes
 import os
 import shutil
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from service_world import add_collection, client_of, draw, error_of, settings_for, tiny_encoder, until
 
+from base.errors import DiskUnavailable
 from service.app import create_app
 from service.collections import opened
+from service.disk import DataDisk
 from service.keys import add_key
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -56,6 +60,29 @@ def disk(tmp_path):
     finally:
         disk.come_back()
         shutil.rmtree(disk.folder)
+
+
+def test_of_those_who_ask_while_a_disk_hangs_nothing_is_kept(monkeypatch):
+    monkeypatch.setattr("service.disk.PATIENCE", 0.1)
+    answers = threading.Event()
+    data = DataDisk(answers.wait)
+
+    async def asked():
+        first = asyncio.create_task(data.looked())
+        while data._since is None:  # noqa: ASYNC110  a thread sets it
+            await asyncio.sleep(0.01)
+        with pytest.raises(DiskUnavailable):
+            await first
+        for _ in range(3):
+            with pytest.raises(DiskUnavailable):
+                await data.looked()
+        kept = len(data._asking)
+        answers.set()
+        await data.looked(5)
+        return kept
+
+    assert asyncio.run(asked()) == 0
+    data.close()
 
 
 def test_a_data_folder_whose_disk_hangs_is_said_so_in_time(disk, tmp_path, monkeypatch):

@@ -151,4 +151,5 @@ def test_a_data_folder_called_data_is_hidden_and_the_words_of_messages_are_not(t
         uri = "metadata: no such data; begin with data:image/..."
         assert told(uri) == uri
         assert told(f"{tmp_path}/cache/a.json: no JSON; GET /v1/models") == "a.json: no JSON; GET /v1/models"
+        assert told(f"{tmp_path}/My Photos/a b.json: no JSON in {tmp_path}/a/b") == "a b.json: no JSON in b"
         assert told(f"data/collections/a and {tmp_path}/data/uploads") == "DATA/collections/a and DATA/uploads"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Literal, TypeVar
 
 from glimpse.client.errors import NoService, ServiceError, error_of
@@ -197,7 +198,7 @@ class LabelSet:
     Attributes:
         learned: what was learned of them, by which model; None: nothing.
         warnings: what went with what was replaced.
-        etag: of what it is; `Client.keep_label_set` and `delete_label_set` take the set by it.
+        etag: of what it is; `Client.keep_label_set`, `save_label_set` and `delete_label_set` take the set by it.
     """
 
     name: str
@@ -207,6 +208,13 @@ class LabelSet:
     learned: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
     etag: str = ""
+
+
+def as_seen(expected: LabelSet | EllipsisType | None) -> dict[str, str]:
+    """The header by which a service changes no set but the one that was seen; None: no set. Of `...` there is none."""
+    if isinstance(expected, EllipsisType):
+        return {}
+    return {"If-None-Match": "*"} if expected is None else {"If-Match": expected.etag}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal
 
 from base.errors import GlimpseError, ImageError, InputError
-from glimpse.client.answers import Classified, Collection, Info, LabelSet, Model, listed, part, read
+from glimpse.client.answers import Classified, Collection, Info, LabelSet, Model, as_seen, listed, part, read
 from glimpse.client.batches import Image, base64_of, in_batches, read_image, source_of, why
 from glimpse.client.catalogue import Catalogue
 from glimpse.client.changes import Changes
@@ -164,13 +164,13 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
         """
         body = {"labels": list(labels), "templates": templates if isinstance(templates, str) else list(templates)}
         body["mode"] = mode
-        headers = {"If-None-Match": "*"} if expected is None else _as_seen(expected)
-        said, etag = self.ask_with_tag("PUT", f"/v1/label-sets/{in_path(name)}", json=body, headers=headers)
+        path = f"/v1/label-sets/{in_path(name)}"
+        said, etag = self.ask_with_tag("PUT", path, json=body, headers=as_seen(expected))
         return read(LabelSet, said, etag=etag)
 
     def delete_label_set(self, name: str, *, expected: LabelSet | EllipsisType = ...) -> None:
         """Forget a label set. ChangedMeanwhile: it is another than `expected`, and stays."""
-        self.ask("DELETE", f"/v1/label-sets/{in_path(name)}", headers=_as_seen(expected))
+        self.ask("DELETE", f"/v1/label-sets/{in_path(name)}", headers=as_seen(expected))
 
     def classify(
         self,
@@ -274,8 +274,3 @@ def _classified(image: Image, said: Any) -> Classified:
     labels = {one["label"]: one["score"] for one in said.get("labels") or ()}
     cosines = {one["label"]: one["cosine"] for one in each if "cosine" in one}
     return read(Classified, said, image=source_of(image), scores=scores, labels=labels, cosines=cosines)
-
-
-def _as_seen(expected: LabelSet | EllipsisType) -> dict[str, str]:
-    """The header by which a service changes nothing but what was seen; none for whatever is there."""
-    return {} if isinstance(expected, EllipsisType) else {"If-Match": expected.etag}

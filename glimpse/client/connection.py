@@ -25,6 +25,7 @@ from glimpse.client.errors import NO_REASON, NoService, ServiceError, error_of
 URL, KEY = "GLIMPSE_URL", "GLIMPSE_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
 ONCE = "Idempotency-Key"
+CONDITIONS = frozenset(("If-Match", "If-None-Match"))
 TOO_OFTEN = "rate_limited"  # the code of a 429 that is not of a full queue
 AGAIN = (409, 429, 503)  # with Retry-After: somebody else writes, the queue is full, the model is being loaded
 GONE = (502, 503, 504)  # with no reason: a proxy's, for the service behind it is gone or being started
@@ -124,8 +125,10 @@ class Connection:
             ServiceError, NoService: as `ask`.
         """
         end, broken = time.monotonic() + self.timeout, 0
-        if method != "PUT" and not only_reads(method, path):  # to put twice is the same as once
-            request["headers"] = {ONCE: uuid.uuid4().hex} | dict(request.get("headers") or {})
+        headers = dict(request.get("headers") or {})
+        is_same_twice = method == "PUT" and CONDITIONS.isdisjoint(headers)  # a condition holds no more once it is put
+        if not is_same_twice and not only_reads(method, path):
+            request["headers"] = {ONCE: uuid.uuid4().hex} | headers
         while True:
             try:
                 return self.once(method, path, **request)

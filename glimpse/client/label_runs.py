@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import EllipsisType
 from typing import Any, Literal
 
-from glimpse.client.answers import LabelRun, LabelSet, RunImage, listed, read
+from glimpse.client.answers import LabelRun, LabelSet, RunImage, as_seen, listed, read
 from glimpse.client.connection import Connection, given, in_path
 
 
@@ -91,9 +92,16 @@ class LabelRuns(Connection):
         """Take back what it wrote; how much, and what not."""
         return dict(self.ask("POST", f"{_path(id)}/undo"))
 
-    def save_label_set(self, id: str, name: str) -> LabelSet:  # noqa: A002
-        """Keep its labels as a label set, with what was reviewed as examples."""
-        said, etag = self.ask_with_tag("POST", f"{_path(id)}/save-label-set", json={"name": name})
+    def save_label_set(
+        self,
+        id: str,  # noqa: A002
+        name: str,
+        *,
+        expected: LabelSet | EllipsisType | None = ...,
+    ) -> LabelSet:
+        """Keep its labels as a label set, with what was reviewed as examples; `expected` as `keep_label_set` has it."""
+        path, headers = f"{_path(id)}/save-label-set", as_seen(expected)
+        said, etag = self.ask_with_tag("POST", path, json={"name": name}, headers=headers)
         return read(LabelSet, said, etag=etag)
 
     def forget_label_run(self, id: str) -> None:  # noqa: A002

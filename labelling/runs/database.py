@@ -148,11 +148,13 @@ class RunDatabase:
         if db.execute(f"SELECT 1 FROM images WHERE vector_checksum IS NOT {VECTOR_SEAL} LIMIT 1").fetchone():
             raise self._damaged_vector()
 
-    def check_images(self, where: str, **values: object) -> None:
-        """The same of the images of a condition."""
-        unsound = f"(checksum IS NOT {SEALS['images']} OR vector_checksum IS NOT {VECTOR_SEAL})"
-        if self.query(f"SELECT 1 FROM images WHERE {unsound} AND ({where}) LIMIT 1", **values):
-            raise self._damaged_row("images")
+    def check_some(self, table: str, where: str, **values: object) -> None:
+        """The same of the rows of a condition; of images with their vectors."""
+        unsound = f"checksum IS NOT {SEALS[table]}"
+        if table == "images":
+            unsound = f"({unsound} OR vector_checksum IS NOT {VECTOR_SEAL})"
+        if self.query(f"SELECT 1 FROM {table} WHERE {unsound} AND ({where}) LIMIT 1", **values):
+            raise self._damaged_row(table)
 
     def _damaged_row(self, table: str) -> GlimpseError:
         return self.damaged(f"a row of {table} is not as it was written")

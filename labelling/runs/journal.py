@@ -271,14 +271,14 @@ class Journal:
         return step
 
     def _place(self, output: ChangesImages, image: int, step: Step, *, back: bool = False) -> None:
-        """Remember where an image lies after a step, and how its file is."""
+        """Remember where an image lies after a step, and how its file is; one that is damaged stays known as that."""
         places = output.places(step)
-        row = places and self._store.row(image)
-        if row is None or places is None:
+        placed = places and self._store.placed(image)
+        if placed is None or places is None:
             return
-        path = places[0] if back else places[1]
-        origin = row.origin or row.image.path
-        stamp = stamp_of(path) if self._restamp else row.stamp
+        before, origin, stamp = placed
+        path, origin = places[0] if back else places[1], origin or before
+        stamp = stamp_of(path) if self._restamp else stamp
         self._store.place(image, path, stamp, None if path == origin else origin)
 
 

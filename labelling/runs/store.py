@@ -113,6 +113,13 @@ class RunStore(RunDatabase):
         self.undecide()
         self._db.execute("UPDATE images SET stamp = ? || stamp, vector = NULL WHERE stamp NOT LIKE '?%'", (DISTRUSTED,))
 
+    def placed(self, image: int) -> tuple[Path, Path | None, str] | None:
+        """Where an image lies, where it lay before the run moved it, its stamp; None: it is gone, or damaged."""
+        sql = f"SELECT path, origin, stamp FROM images WHERE id = :image AND checksum IS {SEALS['images']}"
+        for path, origin, stamp in self.query(sql, image=image):
+            return Path(os.fsdecode(path)), Path(os.fsdecode(origin)) if origin else None, stamp
+        return None
+
     def place(self, image: int, path: Path, stamp: str, origin: Path | None) -> None:
         """Say where an image lies now. In a `writing`."""
         self._db.execute(
@@ -205,9 +212,12 @@ class RunStore(RunDatabase):
 
     def vectors(self, where: str, **values: object) -> tuple[list[int], list[bytes | None]]:
         """Ids and vectors (bytes of float16) of the images of a condition. GlimpseError for one that is damaged."""
-        rows = self.query(f"SELECT id, vector, vector_checksum IS {VECTOR_SEAL} FROM images {where}", **values)
-        if not all(sound for *_, sound in rows):
+        sound = f"vector_checksum IS {VECTOR_SEAL}, checksum IS {SEALS['images']}"
+        rows = self.query(f"SELECT id, vector, {sound} FROM images {where}", **values)
+        if not all(row[2] for row in rows):
             raise self._damaged_vector()
+        if not all(row[3] for row in rows):  # once it is decided it has a new checksum
+            raise self._damaged_row("images")
         return [row[0] for row in rows], [row[1] for row in rows]
 
     def rows_where(self, where: str, **values: object) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,11 @@ SEALED = {  # by table, what its rows have a checksum of; a vector, which most w
     "steps": ("id", "output", "image", "kind", "what", "done"),
     "said": ("review", "image", "answers", "guess", "margin", "reviewed"),
 }  # fmt: skip
-SEALS = {table: f"seal({', '.join(f'CAST({name} AS BLOB)' for name in names)})" for table, names in SEALED.items()}
+REAL = "margin"  # not as text, which other versions of SQLite round otherwise
+SEALS = {
+    table: f"seal({', '.join(name if name == REAL else f'CAST({name} AS BLOB)' for name in names)})"
+    for table, names in SEALED.items()
+}
 VECTOR_SEAL = "seal(vector)"
 CLEARNESS = "CREATE INDEX IF NOT EXISTS clearness ON images (margin, id) WHERE margin IS NOT NULL"
 SCHEMA = f"""
@@ -112,9 +117,10 @@ class FoundEntry(NamedTuple):
     height: int | None
 
 
-def seal(*values: bytes | None) -> int:
+def seal(*values: bytes | float | None) -> int:
     """CRC-32 of what a row holds. SQLite asks for it as a row is written, and to see that it still is what was."""
-    return crc32(b"\0".join([b"\xff" if value is None else value for value in values]))
+    kept = [b"\xff" if one is None else struct.pack("<d", one) if isinstance(one, float) else one for one in values]
+    return crc32(b"\0".join(kept))
 
 
 def row_of(columns: tuple[Any, ...]) -> Row:

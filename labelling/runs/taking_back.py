@@ -25,7 +25,7 @@ def note(store: RunStore, review: int, where: str, **values: object) -> None:
 
     GlimpseError if one of them is damaged.
     """
-    store.check_images(where, **values)
+    store.check_some("images", where, **values)
     store.change(
         f"INSERT OR IGNORE INTO said SELECT :review, id, {COLUMNS} FROM images WHERE {where}", review=review, **values
     )
@@ -33,8 +33,6 @@ def note(store: RunStore, review: int, where: str, **values: object) -> None:
 
 def known(store: RunStore) -> tuple[int, int | None]:
     """How many reviews can be taken back, and the number of the last of them; None: none can."""
-    if not store.query("SELECT 1 FROM sqlite_master WHERE name = 'said'"):  # a run of before that is only looked at
-        return 0, None
     [(reviews, last)] = store.query("SELECT count(DISTINCT review), max(review) FROM said")
     return int(reviews), last
 
@@ -42,9 +40,11 @@ def known(store: RunStore) -> tuple[int, int | None]:
 def restore(store: RunStore) -> list[tuple[int, str | None, str | None]]:
     """Have the images of the last review as they were: id, what was said of each until now, and what before.
 
-    In a `writing`.
+    In a `writing`. GlimpseError if something of it is damaged.
     """
     last = _last(store)
+    store.check_some("said", "review = :last", last=last)
+    store.check_some("images", "id IN (SELECT image FROM said WHERE review = :last)", last=last)
     changed = store.query(
         "SELECT images.id, images.reviewed, said.reviewed FROM said JOIN images ON images.id = said.image"
         " WHERE review = :last ORDER BY images.id",
