@@ -55,7 +55,7 @@ class RunDatabase:
         uri = f"{self.path.absolute().as_uri()}?{mode}"
         db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
         try:
-            db.create_function("seal", -1, seal, deterministic=True)
+            _let_seal(db)
             db.execute("PRAGMA schema_version")  # reads the file
         except BaseException:
             db.close()
@@ -73,7 +73,7 @@ class RunDatabase:
             try:
                 self._db.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")  # all of it is in the one file
-                copy.create_function("seal", -1, seal, deterministic=True)
+                _let_seal(copy)
                 self._check(copy)
             finally:
                 copy.close()
@@ -190,3 +190,9 @@ class RunDatabase:
         """Keep JSON values; in a `writing`."""
         rows = [(key, json.dumps(value)) for key, value in values.items()]
         self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", rows)
+
+
+def _let_seal(db: sqlite3.Connection) -> None:
+    """Give a connection the function that the tables ask for checksums."""
+    db.create_function("seal", -1, seal, deterministic=True)
+    db.execute("PRAGMA trusted_schema = ON")  # there are builds of SQLite where no table may ask a function of ours
