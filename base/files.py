@@ -17,6 +17,7 @@ from pathlib import Path
 
 from base.errors import InputError
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, or in the quota of this user
 PART = ".part"
 _ID = rf"[0-9a-f]{{32}}{re.escape(PART)}"  # how the name of a part ends
 _BESIDE_A_PART = re.compile(rf"\..+\.{_ID}", re.DOTALL)  # and of what stands beside one, begins
@@ -171,7 +172,7 @@ def disk_problem(error: OSError, path: Path | None = None) -> str | None:
     """Of a disk that is full, read-only or failing, what is wrong where, and what to do; None for another error."""
     name = str(path) if path else error.filename
     where = f"{os.fsdecode(name)}: " if name else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_SPACE:
         return f"{where}the disk is full; free some space and try again (nothing was changed)"
     if error.errno == errno.EROFS:
         return f"{where}on a read-only disk; make it writable and try again"

@@ -123,7 +123,7 @@ assert not [path for path in disk.rglob("*") if path.is_file()], [*disk.rglob("*
 
 
 def test_a_disk_that_is_away_is_not_full(tmp_path):
-    assert not is_full(tmp_path / "away" / "catalog.sqlite", sqlite3.SQLITE_IOERR)
+    assert not is_full(tmp_path / "away" / "catalog.sqlite")
 
 
 def test_a_full_disk_is_named_and_the_next_write_works_once_there_is_space(on_own_disk):

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from base.files import NO_SPACE
 from base.progress import Progress
 from base.read_ahead import batches
 from labelling.outputs.files import stamp_of
@@ -286,6 +287,6 @@ def _failure(path: Path, error: NotDone | OSError) -> Failure:
     """What could not be done. OSError if it is one that all others would meet too."""
     if isinstance(error, NotDone):
         return Failure(str(error.path), error.reason)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+    if error.errno in (*NO_SPACE, errno.EROFS):
         raise error
     return Failure(str(error.filename or path), error.strerror or str(error))

@@ -9,7 +9,6 @@ is brought in step. Images are read first, then decided, then outputs follow; un
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from base.errors import GlimpseError, InputError, RunBusy, RunNotFound
+from base.files import NO_SPACE
 from base.locks import LockHeld, lock_file
 from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
@@ -196,7 +196,7 @@ class Run:
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in NO_SPACE:
                 raise
             raise GlimpseError(
                 f"run {self.id}: a disk that it writes to is full; free some space, and the same command goes on. What "

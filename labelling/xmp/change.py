@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from base.files import whole_file
+from base.files import NO_SPACE, whole_file
 from base.sources.walk import RAW_SUFFIXES
 from labelling.xmp.containers import JPEG_MOST, kind_of, metadata_of, packet_in, with_packet
 from labelling.xmp.merge import (
@@ -31,7 +31,6 @@ from labelling.xmp.words import Origin, Parts, Word, XmpError, root_of
 
 MOST_IMAGE_BYTES = 512 * 2**20
 ROOT = "ai"
-_FULL = (errno.ENOSPC, errno.EDQUOT)  # ends a run; anything else is this one file's trouble
 _TRAILER = re.compile(rb"""<\?xpacket end=["'][wr]["'] ?\?>[\s\0]*\Z""")
 
 
@@ -214,6 +213,6 @@ def _told_of(path: Path) -> Iterator[None]:
     except XmpError as error:
         raise error if error.path else XmpError(path, error.reason) from error
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in NO_SPACE:  # ends a run; anything else is this one file's trouble
             raise
         raise XmpError(path, f"cannot be written: {error.strerror or error}") from error
