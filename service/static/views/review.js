@@ -94,7 +94,7 @@ export function mount(root, app) {
     const typed = el("span", { class: "field" }, el("label", { for: "review-labels" }, "Labels"), labels);
     const several = el("input", { type: "checkbox" });
     const none = el("input", { type: "checkbox" });
-    const button = el("button", { type: "submit", class: "button main" }, "Label ", collection ? el("bdi", {}, app.titled(collection)) : "it");
+    const button = el("button", { type: "submit", class: "button main" }, el("span", {}, "Label ", collection ? el("bdi", {}, app.titled(collection)) : "it"));
     const said = el("p", { class: "hint", "aria-live": "polite" });
     const bar = el("progress", { hidden: true, "aria-label": "Labelling" });
     set.addEventListener("change", () => (typed.hidden = set.value !== ""));
