@@ -155,10 +155,6 @@ def trailing_numbers(path: str | Path) -> int:
     return len(re.findall(r"[\s_\-~#.\[]\d{1,2}\]?(?=(?:[\s_\-~#.\[]\d{1,2}\]?)*$)", stem))
 
 
-def _is_in(folder: str, other: str) -> bool:
-    return f"{folder}/".startswith(f"{other.rstrip('/')}/")
-
-
 class _Walk:
     """A walk below a folder, and which folders it has entered."""
 
@@ -276,10 +272,10 @@ class _Walk:
             return False
         is_link = entry.is_symlink()
         if self._rules.follow_links and (is_link or self._rules.elsewhere):
-            real = os.path.realpath(path)
-            if _is_in(real, self._real_root):
+            real = Path(os.path.realpath(path))
+            if real.is_relative_to(self._real_root):
                 return not is_link  # it is walked at its own place
-            if not any(_is_in(real, other) for other in self._rules.elsewhere):
+            if not any(map(real.is_relative_to, self._rules.elsewhere)):
                 return True
             if self._left_out is not None:
                 self._left_out.add("linked folders whose pictures are indexed by another name", str(path))
