@@ -1,7 +1,7 @@
 """Hard negatives for pairs, from a collection of their images.
 
 A pair's captions ask the collection for images. The nearest images that are wrong lend their captions to the pair as
-hard negatives; `training.mine` chooses among them.
+hard negatives; `training.data.mine` chooses among them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from training.data.mine import Choice, hard_negatives
 from training.data.pairs import Pair, text_key
-from training.mine import Choice, hard_negatives
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder, Vectors

@@ -16,9 +16,9 @@ from test_training_step import batch_of
 from encoder.model.load import build_clip
 from training.config import TrainConfig
 from training.data.loader import Batch
+from training.loss.objective import Objective
 from training.model.distributed import Ranks, join_ranks
 from training.model.starting_model import choose_trainable
-from training.objective import Objective
 from training.step import Stepper, Towers
 
 CASES = (

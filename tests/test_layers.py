@@ -24,7 +24,15 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "index.ingest": {"base", "encoder"},
     "labelling": {"base", "encoder", "index"},
     "training": {"base", "encoder"},
-    "service": {"base", "encoder", "index", "labelling", "training.forces", "training.reading", "training.run_folder"},
+    "service": {
+        "base",
+        "encoder",
+        "index",
+        "labelling",
+        "training.loss.forces",
+        "training.reading",
+        "training.run_folder",
+    },
     "glimpse": {"base", "encoder", "index", "labelling", "training", "service"},
     "glimpse.client": {"base.errors", "base.names", "base.reading"},
 }
@@ -104,8 +112,8 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "labelling.xmp": set(),
     "training.data": set(),
     "training.evaluation": {"training.data"},
-    "training.losses": set(),
-    "training.forces": {"training.losses", "training.evaluation.geometry", "training.evaluation.warnings"},
+    "training.loss.losses": set(),
+    "training.loss.forces": {"training.loss.losses", "training.evaluation.geometry", "training.evaluation.warnings"},
     "training.reading": {"training.run_folder"},
     "training.run_folder": set(),
     "service.telemetry": {"service.settings"},
@@ -221,7 +229,8 @@ def test_a_service_brings_no_open_clip_and_of_the_training_only_what_looks_at_lo
     asked = subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT, capture_output=True, text=True)
     brought = {name for name in asked.stdout.split() if name.startswith(("training.", "open_clip"))}
     evaluation = {f"training.evaluation{part}" for part in ("", ".geometry", ".metrics", ".warnings")}
-    allowed = {"training.forces", "training.losses", "training.run_folder", *evaluation}
+    loss = {f"training.loss{part}" for part in ("", ".forces", ".losses")}
+    allowed = {*loss, "training.run_folder", *evaluation}
     assert {name for name in brought if not lies_in(name, "training.reading")} <= allowed
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from base.errors import InputError
-from training.forces import OneWayLoss, Points, forces
+from training.loss.forces import OneWayLoss, Points, forces
 
 HARD = OneWayLoss("info-nce", temperature=0.3, hardness=2.0)  # its weights are held while a step is taken
 SMOOTH = (

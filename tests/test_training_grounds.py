@@ -18,8 +18,8 @@ from training.data.augment import Augmentation
 from training.data.grounds import laid, thing_on_plain_ground
 from training.data.loader import Feeding, PairLoader
 from training.data.pairs import Pair
-from training.held_out_table import read_held_out
 from training.records.events import Finished, Warned
+from training.run.held_out_table import read_held_out
 from training.train import train
 
 RED, BLUE = (200, 30, 30), (40, 60, 220)

@@ -17,9 +17,9 @@ from encoder.model.load import load_encoder
 from glimpse.cli import perform
 from tests.conftest import COLOURS, plain_picture
 from training.config import TrainConfig
-from training.held_out import measure
-from training.held_out_table import read_held_out
 from training.records.events import Epoch, Event, Finished, Started, Warned
+from training.run.held_out import measure
+from training.run.held_out_table import read_held_out
 from training.run_folder import HELD_OUT
 from training.source import open_source
 from training.train import train

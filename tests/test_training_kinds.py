@@ -17,10 +17,10 @@ from tests.conftest import COLOURS, plain_picture
 from training.config import LOSSES, TrainConfig
 from training.data.pairs import Pair
 from training.evaluation.metrics import mean_recall
-from training.held_out import Probe
-from training.mixture import Mixture
 from training.records.checkpoint import save_model
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
+from training.run.held_out import Probe
+from training.run.mixture import Mixture
 from training.source import open_source, without_negatives_of
 from training.train import train
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.losses import (
+from training.loss.losses import (
     best_siglip_bias,
     contrastive,
     image_to_text,

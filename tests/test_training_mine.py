@@ -21,8 +21,8 @@ from glimpse.commands.training.mine import mine
 from index.ingest.sync import index_folders, open_or_create
 from tests.conftest import plain_picture
 from training.data.keys import Keys
+from training.data.mine import Choice, hard_negatives
 from training.data.pairs import read_pairs, text_key
-from training.mine import Choice, hard_negatives
 
 CANDIDATES = np.array([[10, 11, 12, 13, 14, 15], [20, 21, 21, 22, -1, -1]])
 SCORES = np.array([[0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [0.5, 0.4, 0.3, 0.2, 0.0, 0.0]], np.float32)

@@ -25,12 +25,12 @@ from tests.conftest import COLOURS, plain_picture
 from tests.glimpse_here import ok_here
 from training.config import TrainConfig
 from training.evaluation.saying import what_words_say
-from training.fed import note_what_words_say
-from training.held_out import HeldOut
-from training.held_out_table import read_held_out
-from training.mixture import Mixture
 from training.records.checkpoint import TrainState, load_state, save_model
 from training.records.events import Epoch, Warned
+from training.run.fed import note_what_words_say
+from training.run.held_out import HeldOut
+from training.run.held_out_table import read_held_out
+from training.run.mixture import Mixture
 from training.train import train
 
 SUBJECTS = ("boat", "tree", "house")

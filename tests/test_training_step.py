@@ -19,10 +19,10 @@ from encoder.model.load import ClipParts, build_clip, open_clip
 from training.config import LOSSES, TrainConfig
 from training.data.loader import Batch, text_id
 from training.learner import Learner
+from training.loss.objective import Features, Objective, positives_of
 from training.model.distributed import Ranks
 from training.model.optim import adamw
 from training.model.starting_model import choose_trainable, load_start
-from training.objective import Features, Objective, positives_of
 from training.records.checkpoint import save_model
 from training.step import Stepper, Towers
 

@@ -23,8 +23,8 @@ from base.read_ahead import one_ahead
 from encoder.model.load import build_clip, load_clip, load_encoder
 from training.config import TrainConfig
 from training.data.loader import Batch
+from training.loss.objective import INFO_NCE
 from training.model.optim import MAX_LOGIT_SCALE, adamw, clamp_logit_scale, lr_at
-from training.objective import INFO_NCE
 from training.records.checkpoint import save_model
 from training.records.events import Epoch, Finished, Started, Step
 from training.step import Inputs, Stepper

@@ -11,8 +11,8 @@ import torch
 from training.config import TrainConfig
 from training.data.loader import Batch
 from training.learner import Learner
+from training.loss.objective import Objective
 from training.model.distributed import join_ranks
-from training.objective import Objective
 from training.step import Stepper
 
 BATCH = 32  # pairs a step; larger ones are seldom slower

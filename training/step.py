@@ -24,9 +24,9 @@ from encoder.model.dual_encoder import Normalise
 from encoder.model.load import ClipParts
 from encoder.model.text import TextTower
 from training.data.loader import Batch, text_id
+from training.loss.objective import Features, Objective
 from training.model.fsdp import average_whole_gradients, whole
 from training.model.optim import Optimizer, clamp_logit_scale
-from training.objective import Features, Objective
 
 Inputs = tuple[Tensor, Tensor]  # pixels and the others, as `Towers.forward` takes them
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]  # images, texts, logit_scale, logit_bias
@@ -231,7 +231,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 
 def _ids(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of its rows and of its hard negatives; see `training.objective.positives_of`."""
+    """Of its rows and of its hard negatives; see `training.loss.objective.positives_of`."""
     negatives = torch.tensor([text_id(text) for text in batch.negatives], dtype=torch.int64)
     return torch.from_numpy(batch.ids).to(device), negatives.to(device)
 

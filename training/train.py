@@ -21,22 +21,22 @@ from encoder.model.weights import CONFIG, WEIGHTS
 from encoder.unread import ReadTokens
 from training.config import TrainConfig
 from training.evaluation.geometry import confusions, examine, mutual_information_bound
-from training.fed import Fed, note_what_words_say
-from training.held_out import HeldOut
-from training.held_out_table import write_held_out
 from training.learner import Learner
-from training.mixture import Mixture
+from training.loss.objective import Objective
 from training.model.distributed import Ranks, join_ranks
 from training.model.optim import MAX_LOGIT_SCALE, lr_at, set_lr
-from training.objective import Objective
 from training.records.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.records.journal import Journal
 from training.records.model_card import write_card
 from training.records.report import write_report
 from training.records.trackers import Trackers
+from training.run.fed import Fed, note_what_words_say
+from training.run.held_out import HeldOut
+from training.run.held_out_table import write_held_out
+from training.run.mixture import Mixture
+from training.run.warnings import LOOKED_AT, RunWarnings, news
 from training.run_folder import LAST, LAUNCH, METRICS, STATE, TRAIN_CONFIG, launch, write_json
-from training.run_warnings import LOOKED_AT, RunWarnings, news
 from training.source import Source, make_loader, open_source
 from training.step import Stepper
 

@@ -16,12 +16,12 @@ from torch.nn.parallel import DistributedDataParallel
 from bench.common import open_clip
 from bench.gpu.rows import TINY, Bench
 from bench.training.training_speed import CAPTION
-from training import losses
 from training.config import TrainConfig
 from training.data.loader import Batch, text_id
 from training.learner import Learner
+from training.loss import losses
+from training.loss.objective import Objective, positives_of
 from training.model.distributed import Ranks, _Gather
-from training.objective import Objective, positives_of
 from training.step import Stepper
 
 

@@ -12,7 +12,7 @@ from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, ModelsDep, json_body
 from service.errors import documented
 from service.schemas.labs import ForcesAnswer, ForcesRequest, Pictures
-from training.forces import OneWayLoss, Points, forces
+from training.loss.forces import OneWayLoss, Points, forces
 
 router = APIRouter(prefix="/v1/labs", tags=["labs"])
 

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 from service.schemas import examples
 from service.schemas.base import MAX_ID, RequestModel, Schema
 from service.schemas.search import Name
-from training.forces import Forces, LossName, Mining
+from training.loss.forces import Forces, LossName, Mining
 
 MAX_POINTS = 256  # anchors and others together; half as many squared are the cosines of a loss
 MAX_DIMENSIONS = 16
@@ -127,7 +127,7 @@ class ForcesAnswer(Schema):
 
     @classmethod
     def of(cls, found: Forces, *, tells_gradients: bool) -> ForcesAnswer:
-        """Of what `training.forces` says."""
+        """Of what `training.loss.forces` says."""
         gradients = Gradients(anchors=_rounded(found.anchors), others=_rounded(found.others))
         return cls(
             loss=found.loss,

@@ -37,7 +37,7 @@ class Step:
     logit_scale: float
     grad_norm: float  # before clipping
     samples_per_second: float  # of all processes, reading the images included
-    measures: dict[str, float] = field(default_factory=dict)  # of the batch; see `training.objective`
+    measures: dict[str, float] = field(default_factory=dict)  # of the batch; see `training.loss.objective`
 
     def flat(self) -> dict[str, float]:
         """As the journal keeps it."""

@@ -131,7 +131,7 @@ def _held_out_captions(run: Run) -> list[str]:
 
 
 def _held_out(run: Run) -> list[Pair]:
-    from training.held_out_table import read_held_out
+    from training.run.held_out_table import read_held_out
 
     return read_held_out(run.out)[1].pairs
 

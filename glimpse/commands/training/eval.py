@@ -68,7 +68,7 @@ def eval(  # noqa: A001  the command's name
     from training.data.folders import check_several, labelled_images
     from training.data.keys import Keys
     from training.data.pairs import read_pairs
-    from training.held_out_table import read_held_out
+    from training.run.held_out_table import read_held_out
 
     if sum(source is not None for source in (pairs, folders, split)) != 1:
         raise InputError("give one of --pairs TABLE, --folders DIR and --split RUN")
@@ -122,7 +122,7 @@ WAYS = ("text_to_image", "image_to_text", "view_to_view")
 
 def _held_out(encoder: DualEncoder, pairs: Sequence[Pair], run: TrainConfig) -> Measured:
     from glimpse import console
-    from training.held_out import measure
+    from training.run.held_out import measure
 
     with console.progress_bar("encoding") as progress:
         metrics, score, encoded = measure(encoder, pairs, run, progress)

@@ -67,8 +67,8 @@ def mine(
     from glimpse.mining import negatives_of
     from index.collection import open_collection
     from training.data.keys import Keys
+    from training.data.mine import Choice
     from training.data.pairs import read_pairs
-    from training.mine import Choice
     from training.run_folder import artefact
 
     choice = Choice(negatives, _window(rank_window), relative_margin)

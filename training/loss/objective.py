@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training import losses
 from training.config import TrainConfig
 from training.evaluation.geometry import hardest_negative_similarity, positive_similarity
+from training.loss import losses
 from training.model.distributed import Ranks
 
 INFO_NCE = {

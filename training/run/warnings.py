@@ -11,9 +11,9 @@ from encoder.unread import ReadTokens, find_unread
 from training.config import TrainConfig
 from training.data.grounds import warnings_of_grounds
 from training.evaluation.warnings import warnings_before, warnings_of
-from training.held_out import HeldOut
 from training.learner import Learner
 from training.records.checkpoint import TrainState
+from training.run.held_out import HeldOut
 from training.source import Source
 
 LOOKED_AT = 100_000  # pairs whose captions are measured

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from base.errors import InputError
-from training import losses
 from training.evaluation.geometry import geometry_of, mutual_information_bound
 from training.evaluation.warnings import warnings_of
+from training.loss import losses
 
 Points = npt.NDArray[np.float64]
 LossName = Literal["info-nce", "triplet", "contrastive", "siglip"]

@@ -12,10 +12,10 @@ from torch import Tensor
 from base.errors import ModelError
 from encoder.model.load import ClipParts, fingerprint, load_clip
 from training.config import TrainConfig
-from training.held_out import HeldOut
 from training.model.interpolate import interpolate, sweep
 from training.model.starting_model import load_start
 from training.records.checkpoint import TrainState, save_model
+from training.run.held_out import HeldOut
 from training.run_folder import LAST
 
 
@@ -30,7 +30,7 @@ class Mixture:
         """The best mixture, or why none was looked for.
 
         Raises:
-            InputError: as `training.held_out.HeldOut.measure`.
+            InputError: as `training.run.held_out.HeldOut.measure`.
         """
         try:
             start = load_start(self._config)
