@@ -158,9 +158,9 @@ def _add_uploads(catalog: Path, collection: LocalCollection, folder: Path) -> in
     part = catalog.with_name(f"{catalog.name}.tar")
     try:
         with closing(Catalog(catalog)) as copy:
-            if away := leading_away(copy.paths_with_dots(), folder):
+            if away := leading_away(copy.records.paths_with_dots(), folder):
                 raise _damaged(f"collection {collection.name!r}", away)
-            paths = [(path, key) for path, key, *_ in copy.paths(folder)]
+            paths = [(path, key) for path, key, *_ in copy.records.paths(folder)]
             if not paths:
                 return copy.count()
             headers = {UPLOADS: str(folder), COMPLETE: "1"}
@@ -247,11 +247,11 @@ def _problems_of_unpacked(path: Path, uploads: Path, header: dict[str, str], fol
         yield f"it says that its uploaded files were in {before!r}"
         return
     with closing(Catalog(path)) as catalog:
-        yield from leading_away(catalog.paths_with_dots(), Path(before or folder))
+        yield from leading_away(catalog.records.paths_with_dots(), Path(before or folder))
         yield from (problem for problem in catalog.check() if problem != UNCOUNTED)  # one of before may have made it
         named = set()
         for where in {before or str(folder), str(folder)}:
-            for known, *_ in catalog.paths(where):
+            for known, *_ in catalog.records.paths(where):
                 if not is_upload(known, Path(where)):
                     yield f"{known!r} is in the folder of uploads and not of the form of one"
                 elif where == before:

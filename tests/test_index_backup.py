@@ -484,7 +484,7 @@ def test_the_next_backup_removes_what_a_killed_one_left(tmp_path: Path, stage: s
     }[stage]
     script = (
         "import os, signal, sys; from pathlib import Path; from index import backup as b\n"
-        "from index.local.catalog import database as d\n"
+        "from index.local.catalog.sqlite import database as d\n"
         f"{killed}\n"
         "b.back_up(Path(sys.argv[1]), 'pets', Path(sys.argv[2]))"
     )

@@ -56,7 +56,7 @@ def test_every_field_comes_back(catalog):
         "external_id": "sku/42 👩‍🚀",
     }
     (key,) = catalog.upsert([Entry(np.ones(DIM), "image", **fields)], np.array([[0.1, 0.2, 0.3, 0.4]], np.float32))
-    assert asdict(catalog.get([key])[key]) == {"id": key, "modality": "image", **fields}
+    assert asdict(catalog.records.get([key])[key]) == {"id": key, "modality": "image", **fields}
     assert catalog.vectors([key]).dtype == np.float32
     assert catalog.vectors([key])[0] == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=2e-4)
     assert catalog.meta == META
@@ -66,8 +66,8 @@ def test_a_path_that_is_there_keeps_its_id_and_gets_the_new_row(catalog):
     first = put(catalog, "/a", "/b", sha256="1")
     again = put(catalog, "/b", "/c", sha256="2")
     assert again[0] == first[1]
-    assert [(r.path, r.sha256) for r in catalog.records()] == [("/a", "1"), ("/b", "2"), ("/c", "2")]
-    assert put(catalog, "/d", "/d")[0] == catalog.find("path", "/d")[0].id
+    assert [(r.path, r.sha256) for r in catalog.records.stream()] == [("/a", "1"), ("/b", "2"), ("/c", "2")]
+    assert put(catalog, "/d", "/d")[0] == catalog.records.find("path", "/d")[0].id
     assert len(put(catalog, None, None)) == 2  # entries without a path are always new
     assert catalog.count() == 6
 
@@ -75,9 +75,9 @@ def test_a_path_that_is_there_keeps_its_id_and_gets_the_new_row(catalog):
 def test_paths_need_not_be_utf8(catalog):
     path = os.fsdecode(b"/photos/caf\xe9.jpg")
     (key,) = put(catalog, path)
-    assert catalog.get([key])[key].path == path
-    assert catalog.find("path", path)[0].id == key
-    assert [r.id for r in catalog.records(under="/photos")] == [key]
+    assert catalog.records.get([key])[key].path == path
+    assert catalog.records.find("path", path)[0].id == key
+    assert [r.id for r in catalog.records.stream(under="/photos")] == [key]
 
 
 def test_one_bad_entry_and_none_is_written(catalog):
@@ -93,7 +93,7 @@ def test_one_bad_entry_and_none_is_written(catalog):
     ]:
         with pytest.raises(InputError, match=what):
             catalog.upsert([good, bad], np.ones((2, DIM), np.float32))
-    assert [r.path for r in catalog.records()] == ["/a"]
+    assert [r.path for r in catalog.records.stream()] == ["/a"]
     assert catalog.state()[0] == 1
 
 
@@ -103,7 +103,7 @@ def test_update_sets_fields_and_leaves_the_vector(catalog):
     catalog.update(
         {a: {"path": "/b", "metadata": {"caption": "x"}}, b: {"path": "/a", "mtime_ns": 7}, c: {"path": "/d"}}
     )
-    records = catalog.get([a, b, c])
+    records = catalog.records.get([a, b, c])
     assert [records[i].path for i in (a, b, c)] == ["/b", "/a", "/d"]
     assert [records[i].metadata for i in (a, b)] == [{"caption": "x"}, {"old": 1}]
     assert records[b].mtime_ns == 7
@@ -119,19 +119,19 @@ def test_update_is_all_or_nothing(catalog):
         catalog.update({a: {"text": "new", "path": "/b"}})
     with pytest.raises(InputError, match="cannot update vector"):
         catalog.update({a: {"text": "new"}, b: {"vector": 1}})
-    assert [(r.path, r.text) for r in catalog.records()] == [("/a", None), ("/b", None)]
+    assert [(r.path, r.text) for r in catalog.records.stream()] == [("/a", None), ("/b", None)]
 
 
 def test_records_stream_in_the_order_of_ids(catalog):
     ids = put(catalog, *(f"/p/{i % 2}/{i:04d}" for i in range(2500)))
     put(catalog, "/p/0.jpg", "/p/00/x", "/p", modality="text")
-    assert [r.id for r in catalog.records("image")] == ids
-    assert [r.id for r in catalog.records(under="/p/0")] == ids[::2]
-    assert [r.id for r in catalog.records(under="/p/0/")] == ids[::2]
-    assert len(list(catalog.records(under="/"))) == 2503
-    assert [r.id for r in catalog.records("image", after_id=ids[9], limit=1200)] == ids[10:1210]
-    assert list(catalog.records(limit=0)) == []
-    half = catalog.records()
+    assert [r.id for r in catalog.records.stream("image")] == ids
+    assert [r.id for r in catalog.records.stream(under="/p/0")] == ids[::2]
+    assert [r.id for r in catalog.records.stream(under="/p/0/")] == ids[::2]
+    assert len(list(catalog.records.stream(under="/"))) == 2503
+    assert [r.id for r in catalog.records.stream("image", after_id=ids[9], limit=1200)] == ids[10:1210]
+    assert list(catalog.records.stream(limit=0)) == []
+    half = catalog.records.stream()
     next(half)  # left half-way: nothing stays open that would stop a writer or a close
     assert catalog.delete(ids) == 2500
     assert [r.path for r in half if r.modality == "text"] == ["/p/0.jpg", "/p/00/x", "/p"]
@@ -139,8 +139,8 @@ def test_records_stream_in_the_order_of_ids(catalog):
 
 def test_find_by_hash_gives_all_copies(catalog):
     ids = put(catalog, "/a", "/b", sha256="h")
-    assert [r.id for r in catalog.find("sha256", "h")] == ids
-    assert catalog.find("sha256", "other") == []
+    assert [r.id for r in catalog.records.find("sha256", "h")] == ids
+    assert catalog.records.find("sha256", "other") == []
 
 
 def test_ids_are_never_given_twice(catalog):
@@ -185,7 +185,7 @@ def test_a_wanted_id_is_given_unless_it_is_or_was_taken(catalog):
         return catalog.upsert(entries, np.ones((len(ids), DIM), np.float32))
 
     assert want(70, 3, None) == [70, 3, 71]
-    assert [r.metadata["id"] for r in catalog.records()] == [3, 70, None]
+    assert [r.metadata["id"] for r in catalog.records.stream()] == [3, 70, None]
     (there,) = put(catalog, "/there")
     catalog.delete([3])
     for ids, path, what in [
@@ -203,7 +203,7 @@ def test_a_wanted_id_is_given_unless_it_is_or_was_taken(catalog):
 def test_entries_of_one_batch_with_the_same_path_are_one(catalog):
     entries = [Entry(np.ones(DIM), "image", path, text) for path, text in [("/a", "1"), ("/b", "2"), ("/a", "3")]]
     assert catalog.upsert(entries, np.eye(3, DIM, dtype=np.float32)) == [1, 2, 1]
-    assert [(r.path, r.text) for r in catalog.records()] == [("/a", "3"), ("/b", "2")]
+    assert [(r.path, r.text) for r in catalog.records.stream()] == [("/a", "3"), ("/b", "2")]
     assert catalog.vectors([1])[0].tolist() == [0, 0, 1, 0]
     with pytest.raises(InputError, match="another modality"):
         catalog.upsert([entries[0], Entry(np.ones(DIM), "text", "/a")], np.ones((2, DIM), np.float32))
@@ -247,7 +247,7 @@ def test_many_threads_write_and_read(catalog):
     def work(name):
         for i in range(20):
             (key,) = put(catalog, f"/{name}/{i}")
-            assert catalog.get([key])[key].path == f"/{name}/{i}"
+            assert catalog.records.get([key])[key].path == f"/{name}/{i}"
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))  # raises what a thread raised
@@ -283,7 +283,7 @@ def test_a_page_gone_bad_is_named_when_it_is_read(catalog):
         file.seek(16384)
         file.write(b"\xaa" * (size - 16384))
     with pytest.raises(CollectionDamaged, match="restore it from a backup"), closing(Catalog(catalog.path)) as damaged:
-        list(damaged.records())
+        list(damaged.records.stream())
 
 
 def test_a_closed_or_replaced_catalog_is_not_read(catalog):

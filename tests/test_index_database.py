@@ -12,8 +12,8 @@ from base.errors import CollectionError, InputError
 from base.sqlite_files import ALONE, BESIDE, PATIENCE, Unmerged, as_it_lies, is_full, opened_as_it_lies
 from index.collection import create_collection
 from index.entry import Entry
-from index.local.catalog import pool
 from index.local.catalog.catalog import Catalog
+from index.local.catalog.sqlite import pool
 
 DIM = 4
 META = {"name": "n", "model": "m", "fingerprint": "f", "dim": DIM, "created_at": "2026-01-01T00:00:00+00:00"}
@@ -85,7 +85,7 @@ PRELUDE = """
 from contextlib import ExitStack, closing
 import numpy as np, pytest
 from base.errors import CollectionError, CollectionExists
-from index.local.catalog import database
+from index.local.catalog.sqlite import database
 from index.local.catalog.catalog import Catalog
 from index.collection import create_collection
 from index.entry import Entry
@@ -147,13 +147,13 @@ with pytest.raises(CollectionError, match="disk is full"):
 with pytest.raises(CollectionError, match="disk is full"):
     catalog.copy_to(disk / "copy")
 assert not list(disk.glob("copy*"))
-assert [r.id for r in catalog.records()] == written
+assert [r.id for r in catalog.records.stream()] == written
 ballast.unlink()
 written += put(catalog, "/last")
-assert [r.id for r in catalog.records()] == written
+assert [r.id for r in catalog.records.stream()] == written
 catalog.close()
 with closing(Catalog(path)) as again:
-    assert [r.id for r in again.records()] == written
+    assert [r.id for r in again.records.stream()] == written
     assert again.check() == []
 """)
 
@@ -187,7 +187,7 @@ with closing(Catalog(path)) as catalog:
     put(catalog, "/a", metadata={"a": 1})
 mount("-o", "remount,ro")
 with closing(Catalog(path)) as catalog:
-    assert [r.path for r in catalog.records()] == ["/a"]
+    assert [r.path for r in catalog.records.stream()] == ["/a"]
     assert catalog.select.ids(parse_filter({"must": [{"key": "a", "match": {"value": 1}}]}), "image").tolist() == [1]
     assert catalog.check() == []
     with pytest.raises(CollectionError, match="read-only"):

@@ -253,7 +253,7 @@ def put(catalog, *metadata, modality="image", **fields):
 @given(data=st.data())
 def test_a_filter_lets_through_what_plain_python_does(shared, data):
     catalog = shared
-    catalog.delete([record.id for record in catalog.records()])
+    catalog.delete([record.id for record in catalog.records.stream()])
     drawn = data.draw(
         st.lists(st.tuples(METADATA, FILES, st.sampled_from(["image", "image", "text"])), min_size=1, max_size=8)
     )
@@ -267,7 +267,7 @@ def test_a_filter_lets_through_what_plain_python_does(shared, data):
     if data.draw(st.booleans()):
         catalog.upsert(entries[:1], np.array([UNIT]))
     catalog.delete(data.draw(st.lists(st.sampled_from(ids), max_size=1)))
-    records = list(catalog.records())
+    records = list(catalog.records.stream())
     first = ids[0] - 1
     for wanted in data.draw(st.lists(FILTERS, min_size=5, max_size=12)):
         wanted = json.loads(json.dumps(wanted), object_hook=lambda part: shifted(part, first))
@@ -421,7 +421,7 @@ def test_many_ids_come_out_as_they_went_in(tmp_path):
         texts = put(catalog, {"n": 5}, modality="text")
         catalog.upsert([Entry(UNIT, "image", f"/p/{i}") for i in range(15_000)], np.tile(UNIT, (15_000, 1)))
         put(catalog, {}, modality="text", path="/p/text")
-        all_images = [record.id for record in catalog.records("image")]
+        all_images = [record.id for record in catalog.records.stream("image")]
         assert catalog.select.ids(parse_filter({}), "image").tolist() == all_images
         above = {"must": [{"key": "n", "range": {"gt": 5000}}]}
         assert catalog.select.ids(parse_filter(above), "image").tolist() == images[:15_000]

@@ -72,9 +72,9 @@ def test_metadata_that_are_no_json_are_known_by_their_entry_among_many(catalog, 
     with closing(sqlite3.connect(catalog.path)) as db:
         db.execute("UPDATE entries SET metadata = ? WHERE id = 3", (metadata,))
         db.commit()
-    assert len(catalog.get([4, 5])) == 2
+    assert len(catalog.records.get([4, 5])) == 2
     with pytest.raises(CollectionDamaged, match="entry 3 has metadata that are no JSON"):
-        catalog.get(range(1, 9))
+        catalog.records.get(range(1, 9))
 
 
 def flipped(catalog, place):

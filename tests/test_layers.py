@@ -77,6 +77,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.search",
         "index.local.snapshot",
     },
+    "index.local.catalog.sqlite": set(),
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
     "index.map": {"index.columns", "index.collection", "index.local.vectors.ann", "index.rows"},
     "index.milvus": {
@@ -158,7 +159,7 @@ ONLY_IN = {
     "ray": {"index/bulk/on_ray.py"},
     "faiss": {"index/local/vectors/ann.py"},
     "pymilvus": {"index/milvus/server.py"},
-    "sqlite3": {"index/local/catalog/database.py", "labelling/runs/database.py"},
+    "sqlite3": {"index/local/catalog/sqlite/", "labelling/runs/database.py"},
     "onnx": {"encoder/towers/export.py"},
     "onnxruntime": {"encoder/towers/encoder.py"},
     "tokenizers": {"encoder/towers/", "encoder/export/"},

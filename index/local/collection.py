@@ -290,35 +290,35 @@ class LocalCollection(Searches):
         limit: int | None = None,
     ) -> Iterator[Record]:
         """Stream records in the order of ids, from above `after_id`; `under`: only paths inside that folder."""
-        return self._catalog.records(known(modality) if modality else None, under, after_id, limit)
+        return self._catalog.records.stream(known(modality) if modality else None, under, after_id, limit)
 
     def images(self) -> Iterator[ImageRow]:
         """Stream the images as rows, in the order of ids: a third of the time of `records`."""
-        return self._catalog.images()
+        return self._catalog.records.images()
 
     def paths(self, under: str | Path) -> Iterator[tuple[str, int, int | None, int | None]]:
         """Stream (path, id, mtime_ns, size) of the images inside that folder, in the order of the paths' bytes."""
-        return self._catalog.paths(under)
+        return self._catalog.records.paths(under)
 
     def paths_with_dots(self) -> list[tuple[str, int]]:
         """(path, id) of the entries whose path has a part `..`."""
-        return self._catalog.paths_with_dots()
+        return self._catalog.records.paths_with_dots()
 
     def find_path(self, path: str | Path) -> Record | None:
         """The record of that path."""
-        return next(iter(self._catalog.find("path", path)), None)
+        return next(iter(self._catalog.records.find("path", path)), None)
 
     def find_paths(self, paths: Iterable[str]) -> dict[str, Record]:
         """The records of those paths that are there, by them."""
-        return self._catalog.get_paths(paths)
+        return self._catalog.records.get_paths(paths)
 
     def find_sha256(self, sha256: str, limit: int = -1) -> list[Record]:
         """The records of that hash, in the order of ids, `limit` at most; copies of a file are several."""
-        return self._catalog.find("sha256", sha256, limit)
+        return self._catalog.records.find("sha256", sha256, limit)
 
     def find_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
         """The records of those external ids that are there, by them."""
-        return self._catalog.get_external(external_ids)
+        return self._catalog.records.get_external(external_ids)
 
     # --- searching ---
 
@@ -411,7 +411,7 @@ class LocalCollection(Searches):
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""
-        return self._catalog.get(ids)
+        return self._catalog.records.get(ids)
 
     def rejection(self) -> Rejection | None:
         """What was last measured (index.ingest.rejection)."""

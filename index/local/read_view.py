@@ -83,7 +83,7 @@ class ReadView:
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""
-        return self._catalog.get(ids)
+        return self._catalog.records.get(ids)
 
     def calibration(self, modality: Modality) -> Calibration | None:
         """What scores mean here (index.search.calibration); None while there are too few entries to tell."""

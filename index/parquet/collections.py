@@ -65,12 +65,12 @@ def export_parquet(
     """
     if file.suffix.lower() in _OTHER_FORMS:
         raise InputError(f"{file}: what is written is Parquet; name it so, as {file.with_suffix('.parquet').name}")
-    with new_file(file, overwrite=overwrite) as part, _source(data, name, part) as (source, about):
+    with new_file(file, overwrite=overwrite) as part, _source(data, name, part) as (source, everything, about):
         total, done = source.count(), 0
         check_worth(file, name, total)
         schema = schema_of(source.dim, about)
         with writing(part, schema) as writer:
-            for records in _blocks(source.records()):
+            for records in _blocks(everything):
                 x = source.vectors([record.id for record in records])
                 writer.write_batch(record_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
                 done += len(records)
@@ -80,20 +80,22 @@ def export_parquet(
 
 
 @contextmanager
-def _source(data: Path, name: str, part: Path) -> Iterator[tuple[Catalog | Collection, dict[str, str]]]:
-    """What is exported, and what is said of it in the file. `part`: the file that is written."""
+def _source(
+    data: Path, name: str, part: Path
+) -> Iterator[tuple[Catalog | Collection, Iterator[Record], dict[str, str]]]:
+    """What is exported, all its records, and what is said of it in the file. `part`: the file that is written."""
     with (
         open_collection(data, name) as collection,
         tempfile.TemporaryDirectory(dir=part.parent, prefix=f"{part.name}.") as folder,
     ):
         if not isinstance(collection, LocalCollection):
-            yield collection, _about(name, *collection.made_by(), collection.title)
+            yield collection, collection.records(), _about(name, *collection.made_by(), collection.title)
             return
         copy = Path(folder) / "copy.sqlite"
         copy_sound(collection, copy)
         with closing(Catalog(copy)) as catalog:
             made_by = str(catalog.meta["model"]), str(catalog.meta["fingerprint"])
-            yield catalog, _about(name, *made_by, catalog.settings.title())
+            yield catalog, catalog.records.stream(), _about(name, *made_by, catalog.settings.title())
 
 
 def _about(name: str, model: str, fingerprint: str, title: str | None) -> dict[str, str]:

@@ -1,25 +1,24 @@
 """The one truth of a collection: a SQLite file with a row for each image or text, its vector included.
 
-Here is what is done with its rows. Its tables are tables.py's, connections and transactions database.py's, what is kept
-beside the rows settings.py's, filters and counts select/'s, the vectors of another model next_vectors.py's. It does not
-search and does not know FAISS: `changes` hands over what an index in RAM lacks.
+Here is what is written, and how its vectors are read. Its tables are tables.py's, connections and transactions
+sqlite/'s, rows as records records.py's, what is kept beside them settings.py's, filters and counts select/'s, the
+vectors of another model next_vectors.py's. It does not search and does not know FAISS: `changes` hands over what an
+index in RAM lacks.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import EntryNotFound, ModelMismatch
 from index.batch import Batch
-from index.entry import ChangePage, Entry, ImageRow, Modality, Record
+from index.entry import ChangePage, Entry, Modality
 from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
     all_sealed,
@@ -27,40 +26,35 @@ from index.local.catalog.checksums import (
     meta_sealed,
     seal_block,
 )
-from index.local.catalog.database import Connection, Database
 from index.local.catalog.feed import forget_old, new_life, read_changes_after
-from index.local.catalog.insert import LOOKUP, write_batch
+from index.local.catalog.insert import write_batch
 from index.local.catalog.integrity import problems
 from index.local.catalog.keepsakes import Keepsakes
 from index.local.catalog.next_vectors import NextVectors
 from index.local.catalog.quota import check_entries, check_room, count_entries, sum_of_sizes
+from index.local.catalog.records import Records
 from index.local.catalog.select.selected import Selected
 from index.local.catalog.settings import Settings
+from index.local.catalog.sqlite.database import Connection, Database
 from index.local.catalog.tables import (
     AMONG,
     APPLICATION_ID,
-    COLUMNS,
-    COLUMNS_2,
     SCHEMA,
     SCHEMA_VERSION,
     STATE,
     decode_vectors,
     delete_rows,
-    encode_path,
-    inside_of,
     json_ids,
     next_revision,
     next_version,
     read_counts,
     read_identity,
     read_meta,
-    records,
 )
 from index.local.catalog.update import check_fields, update_rows
 from index.local.catalog.upgrades import UPGRADES
 from index.local.snapshot import Snapshot
 
-PAGE = 1000  # records read at a time
 BLOCK = 8192  # rows sealed at a time
 
 
@@ -69,6 +63,7 @@ class Catalog:
 
     Attributes:
         settings: what is kept of the collection itself.
+        records: its rows as records.
         select: its entries by filters and keys.
         next: another model's vectors, until they are swapped in.
     """
@@ -81,8 +76,8 @@ class Catalog:
         self.path = path
         functions = {"checksum": checksum}
         self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, functions, UPGRADES, read_only=read_only)
-        self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
         self.settings = Settings(self._db)
+        self.records = Records(self._db)
         self.select = Selected(self._db, path.parent, read_only=read_only)
         self.next = NextVectors(self._db, self._note_identity)
         try:
@@ -252,33 +247,6 @@ class Catalog:
             meta = self._identify(db)
             yield read_changes(db, since, meta, self.path)
 
-    def get(self, ids: Iterable[int]) -> dict[int, Record]:
-        """The records of those `ids` that are there, by id."""
-        with self._db.reading() as db:
-            rows = db.execute(f"SELECT {self._columns} FROM entries WHERE {AMONG}", (json_ids(ids),)).fetchall()
-        return {record.id: record for record in records(rows)}
-
-    def get_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
-        """The records of those external ids that are there, by them."""
-        if self._columns == COLUMNS_2:
-            return {}
-        wanted = json.dumps(list(external_ids))
-        among = "external_id IN (SELECT value FROM json_each(?))"
-        with self._db.reading() as db:
-            rows = db.execute(f"SELECT {COLUMNS} FROM entries WHERE {among}", (wanted,)).fetchall()
-        return {str(record.external_id): record for record in records(rows)}
-
-    def get_paths(self, paths: Iterable[str]) -> dict[str, Record]:
-        """The records of those paths that are there, by them."""
-        wanted, found = [encode_path(path) for path in paths], list[Record]()
-        with self._db.reading() as db:
-            for start in range(0, len(wanted), LOOKUP):
-                some = wanted[start : start + LOOKUP]
-                marks = ", ".join(["CAST(? AS TEXT)"] * len(some))
-                query = f"SELECT {self._columns} FROM entries WHERE path IN ({marks})"
-                found += records(db.execute(query, some).fetchall())
-        return {str(record.path): record for record in found}
-
     def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """The vectors (n, dim) float32 of `ids`, in that order. EntryNotFound if one is not there."""
         with self._db.reading() as db:
@@ -314,77 +282,3 @@ class Catalog:
         with self._db.reading() as db:
             db.execute("BEGIN")
             return read_changes_after(db, name, after, limit)
-
-    def records(
-        self,
-        modality: Modality | None = None,
-        under: str | Path | None = None,
-        after_id: int = 0,
-        limit: int | None = None,
-    ) -> Iterator[Record]:
-        """Stream records in the order of ids, from above `after_id`; `under`: only paths inside that folder."""
-        # The + keeps SQLite on the order of ids, so that each page goes on where the last one ended, without a sort.
-        where = "id > ?"
-        values: list[str | bytes] = []
-        if modality is not None:
-            where += " AND +modality = ?"
-            values += [modality]
-        if under is not None:
-            where += " AND +path >= CAST(? AS TEXT) AND +path < CAST(? AS TEXT)"
-            values += inside_of(under)
-        query = f"SELECT {self._columns} FROM entries WHERE {where} ORDER BY id LIMIT ?"
-        left = limit
-        while left is None or left > 0:
-            page = PAGE if left is None else min(PAGE, left)
-            with self._db.reading() as db:  # a page at a time: a caller who stops half-way holds nothing open
-                rows = db.execute(query, (after_id, *values, page)).fetchall()
-            yield from records(rows)
-            if len(rows) < page:
-                return
-            after_id = rows[-1][0]
-            left = None if left is None else left - page
-
-    def images(self) -> Iterator[ImageRow]:
-        """Stream the images as rows, in the order of ids."""
-        query = """
-            SELECT id, CAST(path AS BLOB), size, mtime_ns, sha256, width, height FROM entries
-            WHERE id > ? AND +modality = 'image' ORDER BY id LIMIT ?
-        """
-        after = 0
-        while True:
-            with self._db.reading() as db:  # a page at a time, as `records`
-                rows = db.execute(query, (after, PAGE)).fetchall()
-            yield from rows
-            if len(rows) < PAGE:
-                return
-            after = rows[-1][0]
-
-    def paths(self, under: str | Path) -> Iterator[tuple[str, int, int | None, int | None]]:
-        """Stream (path, id, mtime_ns, size) of the images inside that folder, in the order of the paths' bytes."""
-        after, end = inside_of(under)
-        query = """
-            SELECT CAST(path AS BLOB), id, mtime_ns, size FROM entries
-            WHERE path > CAST(? AS TEXT) AND path < CAST(? AS TEXT) AND +modality = 'image' ORDER BY path LIMIT ?
-        """
-        while True:
-            with self._db.reading() as db:  # a page at a time, as `records`
-                rows = db.execute(query, (after, end, PAGE)).fetchall()
-            for path, *rest in rows:
-                yield os.fsdecode(path), *rest
-            if len(rows) < PAGE:
-                return
-            after = rows[-1][0]
-
-    def paths_with_dots(self) -> list[tuple[str, int]]:
-        """(path, id) of the entries whose path has a part `..`, so that it may lead elsewhere than it begins."""
-        with self._db.reading() as db:
-            rows = db.execute(
-                "SELECT CAST(path AS BLOB), id FROM entries WHERE path LIKE '%..%' ORDER BY id"
-            ).fetchall()
-        return [(os.fsdecode(path), key) for path, key in rows if b".." in path.split(b"/")]
-
-    def find(self, column: Literal["path", "sha256"], value: str | Path, limit: int = -1) -> list[Record]:
-        """The records with that path (at most one) or that hash, in the order of ids; -1: all of them."""
-        query = f"SELECT {self._columns} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id LIMIT ?"
-        with self._db.reading() as db:
-            return records(db.execute(query, (os.fsencode(value), limit)).fetchall())

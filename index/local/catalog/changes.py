@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged
 from index.entry import MODALITIES, Modality
-from index.local.catalog.database import Connection
+from index.local.catalog.sqlite.database import Connection
 from index.local.catalog.tables import decode_vectors, read_counts, read_meta
 
 BLOCK = 8192  # vectors handed over at a time

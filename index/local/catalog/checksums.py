@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
-from index.local.catalog.database import Connection
+from index.local.catalog.sqlite.database import Connection
 from index.local.catalog.tables import AMONG, WRITTEN, check_no_triggers, has_column
 
 TEXTS = {"modality", "path", "text", "metadata", "sha256", "taken", "external_id"}

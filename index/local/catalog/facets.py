@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from index.facets import Value, facets_in
-from index.local.catalog.database import Connection
+from index.local.catalog.sqlite.database import Connection
 from index.search.filters import bounded
 
 Scalar = str | int | float | bytes

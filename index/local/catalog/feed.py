@@ -16,7 +16,7 @@ from typing import Any
 
 from base.errors import CollectionError, CursorGone, InputError
 from index.entry import Change, ChangePage
-from index.local.catalog.database import Connection
+from index.local.catalog.sqlite.database import Connection
 from index.local.catalog.tables import COLUMNS, has_column, read_meta, records
 
 KEPT = 100_000  # deletions

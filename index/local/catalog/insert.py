@@ -17,8 +17,8 @@ from base.names import check_external_id
 from index.batch import Batch
 from index.entry import Entry
 from index.local.catalog.checksums import checksum, checksums
-from index.local.catalog.database import Connection
 from index.local.catalog.facets import file_facets, file_metadata, unfile_facets
+from index.local.catalog.sqlite.database import Connection
 from index.local.catalog.tables import (
     AMONG,
     FIELDS,

@@ -13,9 +13,9 @@ from base.errors import CollectionError, InputError
 from base.names import check_external_id
 from index.entry import MODALITIES
 from index.local.catalog.checksums import AS_BYTES, checksum, has_checksums, is_counted
-from index.local.catalog.database import Connection, Database
 from index.local.catalog.facets import Scalar, facets_of
 from index.local.catalog.keepsakes import damaged
+from index.local.catalog.sqlite.database import Connection, Database
 from index.local.catalog.tables import (
     META,
     NEXT,

@@ -17,7 +17,7 @@ import numpy as np
 
 from index.entry import Keepsake
 from index.local.catalog.checksums import STORED, checksum
-from index.local.catalog.database import Connection, Database
+from index.local.catalog.sqlite.database import Connection, Database
 from index.local.catalog.tables import AMONG, KEEPSAKES, decode_vectors, inside_of, json_ids, read_identity
 
 MOST = 10_000  # kept at all, or as many as there are entries

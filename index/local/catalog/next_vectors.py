@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from base.errors import CollectionError, EntriesLeft, InputError
 from index.entry import Modality, NextInfo, Record
 from index.local.catalog.checksums import AS_BYTES, DAMAGED, STORED
-from index.local.catalog.database import Connection, Database
+from index.local.catalog.sqlite.database import Connection, Database
 from index.local.catalog.tables import (
     COLUMNS,
     NEXT,

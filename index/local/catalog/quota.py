@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from base.errors import CollectionDamaged, InputError, QuotaExceeded
 from index.config import Quota
-from index.local.catalog.database import Connection
+from index.local.catalog.sqlite.database import Connection
 from index.local.catalog.tables import inside_of, read_counts, read_meta
 
 KEY = "quota"

@@ -9,8 +9,8 @@ from typing import Any
 
 from base.errors import CollectionDamaged, InputError
 from index.config import IndexConfig, Quota
-from index.local.catalog.database import Database
 from index.local.catalog.quota import read_quota, write_quota
+from index.local.catalog.sqlite.database import Database
 from index.local.catalog.tables import read_json
 from index.search.calibration import Rejection
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, InputError
 from index.entry import MODALITIES, Modality, Record, is_deeper
-from index.local.catalog.database import Connection
 from index.local.catalog.facets import unfile_facets
+from index.local.catalog.sqlite.database import Connection
 
 # AUTOINCREMENT: an id is never given twice, so a deleted id cannot come back as another image.
 # `version` is the number of the commit that last set the vector; a change of path or metadata leaves it.

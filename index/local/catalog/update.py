@@ -8,8 +8,8 @@ from typing import Any
 from base.errors import EntryNotFound, InputError
 from base.names import check_external_id
 from index.local.catalog.checksums import rows_sealed
-from index.local.catalog.database import Connection
 from index.local.catalog.facets import file_facets, unfile_facets
+from index.local.catalog.sqlite.database import Connection
 from index.local.catalog.tables import (
     FIELDS,
     encode_metadata,

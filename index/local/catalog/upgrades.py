@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from index.local.catalog.database import Connection
 from index.local.catalog.feed import new_life
+from index.local.catalog.sqlite.database import Connection
 from index.local.catalog.tables import FEED_OBJECTS, OURS, check_no_triggers, has_column, read_meta
 
 

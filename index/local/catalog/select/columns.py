@@ -18,7 +18,7 @@ import numpy as np
 from base.arrays import DAMAGED
 from base.files import whole_file
 from index.columns import UNKNOWN, Columns
-from index.local.catalog.database import Connection
+from index.local.catalog.sqlite.database import Connection
 
 FILE = "columns.npz"
 FORMAT = 1  # of what is kept; and whatever else decides what the columns of a catalog are

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from index.entry import FacetKey, FacetValue, Folder, Modality
-from index.local.catalog.database import Connection
 from index.local.catalog.facets import Scalar
 from index.local.catalog.select import folders
 from index.local.catalog.select.conditions import FACETS, IS_NUMBER
 from index.local.catalog.select.filters import Ids, ascending, watched
+from index.local.catalog.sqlite.database import Connection
 from index.local.catalog.tables import AMONG, json_ids
 from index.search.patience import Patience
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.entry import Modality
-from index.local.catalog.database import Connection, interruptible
 from index.local.catalog.select.conditions import EVERY, Select, select_of
+from index.local.catalog.sqlite.database import Connection, interruptible
 from index.local.catalog.tables import AMONG, json_ids
 from index.search.filters import Condition, Filter, Match
 from index.search.patience import Patience

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from index.local.catalog.database import Connection
 from index.local.catalog.select.filters import watched
+from index.local.catalog.sqlite.database import Connection
 from index.local.catalog.tables import inside_of
 from index.search.patience import Patience
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from index.columns import Columns
 from index.entry import FacetKey, FacetValue, Folder, Modality
-from index.local.catalog.database import Connection, Database
 from index.local.catalog.select.columns import ColumnsCache
 from index.local.catalog.select.facet_counts import FacetCounts, values_among
 from index.local.catalog.select.filters import FilterCache
+from index.local.catalog.sqlite.database import Connection, Database
 from index.local.catalog.tables import read_meta
 from index.search.filters import Filter
 from index.search.patience import Patience

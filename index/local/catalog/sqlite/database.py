@@ -1,12 +1,11 @@
 """SQLite as the catalog needs it: what is committed is on disk, any thread may use it, errors are ours.
 
-The only file that imports sqlite3. It knows no table. A connection is taken from a pool for the time of one `with`,
-so that no thread owns one, and all can be closed at the end.
+A connection is taken from a pool for the time of one `with`, so that no thread owns one, and all can be closed at the
+end.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import weakref
@@ -16,16 +15,16 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, DiskFull, InputError
+from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import fsync_file
-from base.sqlite_files import FAILING, Lies, Unmerged, as_it_lies, is_full, may_be_written, opened_as_it_lies
-from index.local.catalog.pool import Pool
+from base.sqlite_files import Lies, Unmerged, as_it_lies, may_be_written, opened_as_it_lies
+from index.local.catalog.sqlite.errors import UNWRITABLE, code_of, damaged, named
+from index.local.catalog.sqlite.pool import Pool
 
 __all__ = ["Connection", "Database", "interruptible"]
 
 WRITABLE = Lies("mode=rw")
 STEPS = 100_000  # of SQLite's machine between two looks at the clock: a millisecond or two
-UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)  # what is said of a file that one may not write
 
 POOL = Pool[Connection]()
 
@@ -89,7 +88,7 @@ class Database:
             with self.reading() as db:
                 db.execute("PRAGMA schema_version")  # reads the file
         except CollectionError as error:
-            if self._read_only or _code(error) not in UNWRITABLE or may_be_written(self.path):
+            if self._read_only or code_of(error) not in UNWRITABLE or may_be_written(self.path):
                 raise
             self._read_only = True
         with self.reading() as db:
@@ -119,7 +118,7 @@ class Database:
                 db.execute("COMMIT")
                 return new
         except CollectionError as error:
-            if _code(error) == sqlite3.SQLITE_READONLY:
+            if code_of(error) == sqlite3.SQLITE_READONLY:
                 return schema
             raise
 
@@ -138,7 +137,7 @@ class Database:
                 db.executemany(insert, rows)
                 db.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            raise _named(path, error) from error
+            raise named(path, error) from error
 
     def close(self) -> None:
         """Close every connection; one that another thread uses now is closed when it comes back."""
@@ -165,7 +164,7 @@ class Database:
             with closing(self._connect(WRITABLE.mode)) as db:
                 db.execute(f"PRAGMA journal_mode = {'OFF' if hurried else 'WAL'}")  # a WAL has all written twice
         except sqlite3.DatabaseError as error:
-            raise _named(self.path, error) from error
+            raise named(self.path, error) from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -184,10 +183,10 @@ class Database:
         except sqlite3.DatabaseError as error:
             self._check_same_file()
             self._check_unchanged(lies)
-            raise _named(self.path, error) from error
+            raise named(self.path, error) from error
         except UnicodeDecodeError as error:  # SQLite's own message quotes what it read
             self._check_unchanged(lies)
-            raise _damaged(self.path, error) from error
+            raise damaged(self.path, error) from error
         finally:
             if db is not None:
                 try:
@@ -237,7 +236,7 @@ class Database:
                         copy.execute("PRAGMA synchronous = OFF")  # synced once, when it is whole
                         db.backup(copy)
                 except sqlite3.DatabaseError as error:
-                    raise _named(path, error) from error
+                    raise named(path, error) from error
             fsync_file(path)
         except BaseException as error:
             path.unlink(missing_ok=True)
@@ -320,7 +319,7 @@ def interruptible(db: Connection, over: Callable[[], Exception | None]) -> Itera
     try:
         yield
     except sqlite3.OperationalError as error:
-        if _code(error) == sqlite3.SQLITE_INTERRUPT and (reason := over()):
+        if code_of(error) == sqlite3.SQLITE_INTERRUPT and (reason := over()):
             raise reason from error
         raise
     finally:
@@ -336,37 +335,6 @@ def _connect(path: Path, mode: str) -> Connection:
     db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages, 32 MB: fewer copies of the same page into the file
     db.execute("PRAGMA journal_size_limit = 67108864")  # bytes: what a very big transaction took is given back
     return db
-
-
-def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
-    code = _code(error)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
-        return _damaged(path, error)
-    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_full(path)):
-        return DiskFull(f"{path}: the disk is full; free some space and try again (nothing was changed)")
-    if code == sqlite3.SQLITE_IOERR:
-        return CollectionError(f"{path}: {FAILING}")
-    if code == sqlite3.SQLITE_READONLY:
-        return CollectionError(f"{path}: on a read-only disk or not yours to write; make it writable and try again")
-    if code == sqlite3.SQLITE_CANTOPEN and path.exists() and not os.access(path, os.R_OK):
-        return CollectionError(f"{path}: may not be read by this user; give it read permission (chmod u+r)")
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return CollectionError(
-            f"{path}: cannot be opened; SQLite must be able to write in its folder, unless the disk is read-only"
-        )
-    return CollectionError(f"{path}: {' '.join(str(error).split())}")
-
-
-def _damaged(path: Path, error: Exception) -> CollectionDamaged:
-    why = " ".join(str(error).split())
-    return CollectionDamaged(f"{path}: the catalog is damaged ({why}); restore it from a backup")
-
-
-def _code(error: BaseException | None) -> int:
-    """The kind of an error, or of the one that it was raised from: the low byte of SQLite's code."""
-    while error is not None and not isinstance(error, sqlite3.Error):
-        error = error.__cause__
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _pragma(db: Connection, name: str) -> int:
