@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from tiny_world import COLOURS
 
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, Preprocess
-from tests.conftest import COLOURS
 
 
 class ColourEncoder(Encoder):

@@ -1,4 +1,4 @@
-"""What many tests share: a tiny real model in a run folder, and small pictures of plain colours."""
+"""Fixtures that many tests share: a tiny real model in a run folder, small pictures of plain colours, servers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from PIL import Image
+from tiny_world import COLOURS, ROOT, TINY, plain_picture
 
-from encoder.encoder import Encoder, Vectors
-from encoder.image import Pixels
 from encoder.model.dual_encoder import DualEncoder
 from encoder.model.load import build_clip, load_encoder
 from index.collection import collection_names, delete_collection
@@ -31,23 +29,7 @@ if TYPE_CHECKING:
     from milvus_server import RealServer
     from service_world import WatchedEncoder
 
-ROOT = Path(__file__).parents[1]
 LONGEST = ("test_demo.py", "test_training_distributed.py", "test_service_openapi.py", "test_service_jobs_restart.py")
-TINY = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-}
-COLOURS = {
-    "red": (220, 30, 30),
-    "green": (30, 180, 40),
-    "blue": (30, 60, 220),
-    "yellow": (240, 220, 30),
-    "black": (10, 10, 10),
-    "white": (250, 250, 250),
-    "purple": (140, 40, 170),
-    "orange": (250, 140, 20),
-}
 
 # A machine that does something else meanwhile is slow, and that is no defect: nothing is measured by the tests' time.
 settings.register_profile("glimpse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -117,14 +99,6 @@ def sigmoid_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_model(folder / "run", build_clip(folder / "config.json"))
     return folder / "run"
-
-
-def plain_picture(colour: str, shade: int = 0, size: tuple[int, int] = (48, 40)) -> Image.Image:
-    """A picture of one colour; `shade` makes it another picture of the same colour."""
-    rgb = tuple(min(255, max(0, channel + shade)) for channel in COLOURS[colour])
-    image = Image.new("RGB", size, rgb)
-    image.putpixel((0, 0), (shade % 256, 0, 0))
-    return image
 
 
 @pytest.fixture
@@ -277,21 +251,3 @@ def without_rights() -> list[str]:
     if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"], capture_output=True).returncode:
         pytest.skip("root cannot lay down its rights here")
     return prefix
-
-
-class SmallBatches(Encoder):
-    """An encoder in batches of four."""
-
-    batch_size = 4
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._encoder, name)
-
-    def encode_pixels(self, pixels: Pixels) -> Vectors:
-        return self._encoder.encode_pixels(pixels)
-
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        return self._encoder.encode_texts(texts)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from colour_encoder import ColourEncoder
+from tiny_world import plain_picture
 
 from base.sources.rules import Rules
 from encoder.zero_shot.prompts import Label
@@ -16,7 +17,6 @@ from labelling.runs.journal import Changes
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, RunReport, SourceAsked
 from labelling.runs.sources import FolderSource
-from tests.conftest import plain_picture
 
 AS_USUAL = Going()
 COLOURS = ("red", "green", "blue")

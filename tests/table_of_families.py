@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from families import WORDS, Family, Likeness, compare, make_model
 
 from encoder.towers.export import LEAST_COSINE
-from tests.families import WORDS, Family, Likeness, compare, make_model
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 BEGIN, END = "<!-- written by tests/table_of_families.py -->", "<!-- to here -->"

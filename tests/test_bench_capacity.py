@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+from tiny_world import ROOT
 
 from bench.index import capacity
-from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])

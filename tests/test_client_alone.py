@@ -17,10 +17,10 @@ import anyio
 import pytest
 from packaging.requirements import Requirement
 from service_world import serving, settings_for, tiny_encoder
+from tiny_world import COLOURS, plain_picture
 from wheels import INSTALL, PIP, environment_with, run_clean
 
 from service.app import create_app
-from tests.conftest import COLOURS, plain_picture
 
 mcp_client = pytest.importorskip("mcp.client", reason="the extra mcp is not installed")
 stdio = pytest.importorskip("mcp.client.stdio", reason="the extra mcp is not installed")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_world import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
 from base.errors import InputError
@@ -16,7 +17,6 @@ from encoder.choice.models import MODELS, KnownModel
 from encoder.choice.recommend import AS_GOOD, NIGHT, fits, recommend, seconds
 from encoder.model.hub.published import published_models
 from encoder.model.lean_open_clip import open_clip, with_timm_for
-from tests.conftest import ROOT
 
 LAPTOP = Machine(16 * 10**9, "cpu", None, "fp32", 8, 400.0, 0.04)
 OLD = Machine(8 * 10**9, "cpu", None, "fp32", 2, 25.0, 0.08)

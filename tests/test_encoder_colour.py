@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms, ImageDraw
+from test_encoder_image import encoded, scene
 
 from base.errors import ImageError
 from encoder.picture import profile
 from encoder.picture.decode import decode
 from encoder.picture.sandbox import decode_bounded
-from tests.test_encoder_image import encoded, scene
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from families import Family, compare, make_model
+from tiny_world import ROOT, TINY
 
 from base.errors import ModelError
 from encoder.model.load import build_clip, load_encoder
@@ -20,8 +22,6 @@ from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import LEAST_COSINE, keep_towers
 from encoder.towers.folder import VISUAL, place_of, towers_of
 from glimpse.cli import perform
-from tests.conftest import ROOT, TINY
-from tests.families import Family, compare, make_model
 from training.records.checkpoint import save_model
 
 TEXT = {"layers": 1, "width": 64, "heads": 2}

@@ -16,6 +16,8 @@ import safetensors.torch
 import torch
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
+from local_hub import LocalHub, running
+from tiny_world import TINY
 
 from base.errors import ModelError, ModelUnavailable
 from encoder.model.dual_encoder import DualEncoder
@@ -23,8 +25,6 @@ from encoder.model.hub import repository as hub_module
 from encoder.model.hub.repository import Repository, hub_folder, models_here
 from encoder.model.load import build_clip, load_clip, load_encoder, make_encoder
 from encoder.model.weights import CONFIG, WEIGHTS
-from tests.conftest import TINY
-from tests.local_hub import LocalHub, running
 from training.records.checkpoint import save_model
 
 TRANSFORMERS = {"config.json": b'{"model_type": "clip"}', "model.safetensors": b"weights"}

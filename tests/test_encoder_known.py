@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tiny_world import ROOT
 
 from encoder.known import lasting, recall
 from encoder.lazy import LazyEncoder, open_encoder
@@ -17,7 +18,6 @@ from encoder.model.dual_encoder import DualEncoder
 from encoder.model.load import build_clip, load_encoder
 from encoder.model.weights import WEIGHTS
 from index.collection import open_collection
-from tests.conftest import ROOT
 from training.records.checkpoint import save_model
 
 

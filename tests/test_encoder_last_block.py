@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_world import TINY
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from encoder.model.attention import CrossAttention, use_cross_attention
 from encoder.model.last_block import run_last_block_for_class_token
 from encoder.model.load import build_clip
-from tests.conftest import TINY
 
 
 def tower(folder: Path, **vision: Any) -> torch.nn.Module:

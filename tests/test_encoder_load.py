@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
+from tiny_world import TINY
 
 from base.errors import InputError, ModelError, ModelUnavailable
 from encoder.image import Preprocess
@@ -25,7 +26,6 @@ from encoder.model.hub.published import published_models
 from encoder.model.lean_open_clip import open_clip
 from encoder.model.load import build_clip, fingerprint, load_clip, load_encoder
 from encoder.model.weights import CONFIG, WEIGHTS
-from tests.conftest import TINY
 from training.records.checkpoint import save_model
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_world import COLOURS, plain_picture
 
 from base.errors import ImageError
 from encoder.model.dual_encoder import TEXT_CACHE, DualEncoder
 from encoder.model.load import load_encoder
-from tests.conftest import COLOURS, plain_picture
 
 
 def assert_unit_rows(vectors: np.ndarray, n: int, dim: int) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_encoder_image import encoded, scene
 
 from base.errors import ImageError
 from encoder import image
 from encoder.picture import sandbox
 from service.inference.images import small_picture
-from tests.test_encoder_image import encoded, scene
 
 PLAIN = b"P3 2 1 255\n1 2 3 4 5 6"  # slow to decode, and so decoded apart
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_world import TINY
 
 from encoder.model.load import build_clip
 from encoder.model.text import TextTower
-from tests.conftest import TINY
 
 TEXTS = ["a", "two small red boats by the sea", "a photo of a dog.", " ".join(["word"] * 200)]
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_world import ROOT, plain_picture
 
 from encoder.encoder import Encoder
 from encoder.known import recall
@@ -25,7 +26,6 @@ from encoder.query import query_encoder
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers, keep_towers
 from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, VISUAL, new_towers, place_of, read_card, towers_of
-from tests.conftest import ROOT, plain_picture
 
 
 @pytest.fixture(scope="module")

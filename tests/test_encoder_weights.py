@@ -12,12 +12,12 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from tiny_world import TINY
 
 from base.errors import ModelError, TrainingError
 from encoder.model.dual_encoder import DualEncoder
 from encoder.model.load import build_clip, fingerprint, load_clip, load_encoder
 from encoder.model.weights import CONFIG
-from tests.conftest import TINY
 from training.records.checkpoint import load_state, save_model
 from training.run_folder import STATE
 

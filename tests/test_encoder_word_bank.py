@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from odd_zips import odd
 
 from base.cache import cache_folder
 from encoder.encoder import Encoder
@@ -7,7 +8,6 @@ from encoder.model.load import load_clip
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers
 from encoder.zero_shot.word_bank import FEWEST, MOST, with_words, word_bank, words_of
-from tests.odd_zips import odd
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 OF_CLIP = words_of({})  # of no vocabulary

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from glimpse_here import glimpse_here
+from local_hub import LocalHub, running
 from service_world import until
+from tiny_world import plain_picture
 
 from index.collection import Entry, create_collection
-from tests.conftest import plain_picture
-from tests.glimpse_here import glimpse_here
-from tests.local_hub import LocalHub, running
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from glimpse_here import glimpse_here
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from service.app import create_app
-from tests.glimpse_here import glimpse_here
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 BASH = shutil.which("bash")

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from service_world import serving, settings_for
+from tiny_world import plain_picture
 
 from base.errors import CursorGone, InputError
 from encoder.model.dual_encoder import DualEncoder
 from glimpse.cli import perform
 from index.collection import Entry, create_collection, delete_collection, open_collection
 from service.app import create_app
-from tests.conftest import plain_picture
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from glimpse_here import glimpse_here
 from PIL import Image
+from tiny_world import ROOT, TINY
 
 from base.errors import ModelError
 from encoder.export.folder import export_model
@@ -22,8 +24,6 @@ from encoder.model.load import build_clip, load_encoder
 from encoder.model.text import TextTower
 from encoder.towers.folder import read_card
 from encoder.zero_shot.classifier import build_classifier
-from tests.conftest import ROOT, TINY
-from tests.glimpse_here import glimpse_here
 from training.records.checkpoint import save_model
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from glimpse_here import bytes_here as glimpse
+from glimpse_here import ok_here as ok
+from glimpse_process import installed
 from PIL import Image
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+from tiny_world import plain_picture
 
 from index.collection import Entry, create_collection
 from service.app import create_app
-from tests.conftest import plain_picture
-from tests.glimpse_here import bytes_here as glimpse
-from tests.glimpse_here import ok_here as ok
-from tests.glimpse_process import installed
 
 
 def hits(*asked: str) -> list[dict]:

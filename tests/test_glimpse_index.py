@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_world import plain_picture
 
 from base.errors import InputError
 from encoder.model.load import build_clip
@@ -21,7 +22,6 @@ from glimpse.cli import perform
 from glimpse.console import shown_as
 from glimpse.demo.postcards.scenes import all_scenes, draw_postcard
 from index.collection import create_collection
-from tests.conftest import plain_picture
 from training.records.checkpoint import save_model
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")

@@ -7,8 +7,7 @@ import subprocess
 import sys
 
 import pytest
-
-from tests.glimpse_here import glimpse_here
+from glimpse_here import glimpse_here
 
 AT_IMPORT = """
 import os, signal, sys

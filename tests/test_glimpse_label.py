@@ -16,13 +16,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from label_world import tree
+from tiny_world import plain_picture
 
 from base.errors import InputError, RunNotFound
 from glimpse.cli import perform
 from index.ingest.sync import index_folders, open_or_create
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned
-from tests.conftest import plain_picture
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 LABELS = ["salt, or pepper", 'a "quoted" one', "=1+cmd()", "🐈", "\u05d0\u05d1", "caf\u00e9", "animal/dog"]

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_world import plain_picture
 
 from base.errors import InputError, ModelMismatch, RunNotFound
 from encoder.model.load import build_clip
 from glimpse.cli import perform
 from labelling.runs.copies import Copies
 from labelling.runs.kept import LabelRuns
-from tests.conftest import plain_picture
 from training.records.checkpoint import save_model
 
 Review = Callable[..., Any]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from glimpse_here import glimpse_here
+from tiny_world import plain_picture
 
 from index.collection import Entry, create_collection
-from tests.conftest import plain_picture
-from tests.glimpse_here import glimpse_here
 
 
 def glimpse(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_world import plain_picture
 
 from base.errors import InputError
 from encoder.model.dual_encoder import DualEncoder
 from encoder.zero_shot.classifier import build_classifier
 from glimpse.cli import perform
-from tests.conftest import plain_picture
 
 LONG = " ".join(["word"] * 95)
 CUT = "texts are cut after 77 tokens, for the model reads no more, the first: "

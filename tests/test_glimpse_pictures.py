@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pytest
 from glimpse_here import glimpse_here
 from PIL import ExifTags, Image, PngImagePlugin
+from tiny_world import plain_picture
 
 from base.errors import ImageError
 from encoder.picture.decode import decode
 from encoder.picture.profile import rgb_profile
 from index.collection import open_collection
-from tests.conftest import plain_picture
 
 SCENE = np.zeros((60, 80, 3), np.uint8)
 SCENE[:30, :40], SCENE[:30, 40:], SCENE[30:, :40], SCENE[30:, 40:] = (220, 40, 40), (40, 200, 60), (50, 70, 210), 230

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from service_world import until
+from tiny_world import plain_picture
 
 from glimpse.progress_lines import EVERY, ProgressLines, still_working
-from tests.conftest import plain_picture
 
 
 def said_of(*steps: tuple[float, int, int | None], what: str = "indexing") -> list[str]:

@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from glimpse_here import bytes_here as glimpse
+from glimpse_here import ok_here as ok
+from glimpse_process import installed
 from service_world import serving, settings_for
+from tiny_world import plain_picture
 
 from base.errors import InputError
 from encoder.model.load import load_encoder
 from service.app import create_app
-from tests.conftest import plain_picture
-from tests.glimpse_here import bytes_here as glimpse
-from tests.glimpse_here import ok_here as ok
-from tests.glimpse_process import installed
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from glimpse_here import bytes_here as glimpse
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+from tiny_world import plain_picture
 
 from index.collection import Entry, open_collection
 from service.app import create_app
-from tests.conftest import plain_picture
-from tests.glimpse_here import bytes_here as glimpse
 
 
 def ok(*arguments: object, **given: Any) -> bytes:

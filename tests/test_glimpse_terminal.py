@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from glimpse_here import ok_here as ok
+from glimpse_process import GLIMPSE, bare
 from PIL import Image
 
 from index.collection import Entry, create_collection
-from tests.glimpse_here import ok_here as ok
-from tests.glimpse_process import GLIMPSE, bare
 
 
 def hits(*asked: str) -> list[dict]:

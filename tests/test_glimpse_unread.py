@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from glimpse_here import glimpse_here
 from job_calls import ask, ended
 from service_world import client_of, serving, settings_for
+from tiny_world import COLOURS, plain_picture
 
 from encoder.model.load import build_clip, load_encoder
 from encoder.unread import ReadTokens
 from glimpse.client import Client, Part
 from service.app import create_app
-from tests.conftest import COLOURS, plain_picture
-from tests.glimpse_here import glimpse_here
 from training.records.checkpoint import save_model
 
 N = 60  # enough to judge what scores mean

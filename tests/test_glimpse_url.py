@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from service_world import serving, settings_for
+from tiny_world import plain_picture
 
 from base.errors import ChangedMeanwhile, GlimpseError, InputError
 from encoder.model.dual_encoder import DualEncoder
@@ -23,7 +24,6 @@ from glimpse.client import Client, ServiceError
 from index.ingest.sync import index_folders, open_or_create
 from labelling.label_sets import LabelSet, LabelSets
 from service.app import create_app
-from tests.conftest import plain_picture
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from colour_encoder import ColourEncoder
+from tiny_world import COLOURS, plain_picture
 
 from base.errors import CollectionExists, GlimpseError, InputError, ModelMismatch
 from base.locks import lock_file
@@ -30,8 +32,6 @@ from index.bulk.rows import images_of
 from index.bulk.source import Shard, open_source
 from index.collection import open_collection
 from index.parquet.collections import import_parquet
-from tests.colour_encoder import ColourEncoder
-from tests.conftest import COLOURS, plain_picture
 
 
 def png(number: int) -> bytes:
@@ -356,7 +356,7 @@ import numpy as np
 from base.files import disk_problem
 from index.bulk.job import here, run_job
 from index.bulk.source import Shard, open_source
-from tests.colour_encoder import ColourEncoder
+from colour_encoder import ColourEncoder
 from test_index_bulk import png, write_tar
 class Wide(ColourEncoder):
     dim, fingerprint = 4096, "wide"

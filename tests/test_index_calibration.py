@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tiny_world import COLOURS, plain_picture
 
 from encoder.model.dual_encoder import DualEncoder
 from index.search.calibration import FEWEST, SAMPLE, Calibration, background, fit
-from tests.conftest import COLOURS, plain_picture
 
 Vectors = NDArray[np.float32]
 DIM = 64

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pets import DIM, create, images, unit
 
 from base.errors import (
     CollectionDamaged,
@@ -38,7 +39,6 @@ from index.local.vectors import live
 from labelling.outputs.asked import OutputsAsked
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import SourceAsked
-from tests.pets import DIM, create, images, unit
 
 ROOT = Path(__file__).parent.parent
 

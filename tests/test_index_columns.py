@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_zips import odd
 
 from index.collection import Entry, create_collection, open_collection
 from index.columns import EPOCH, UNKNOWN, Columns
 from index.local.catalog.select import columns as kept_columns
-from tests.odd_zips import odd
 
 DIM = 4
 

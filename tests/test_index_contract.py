@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from pets import DIM, create, images, unit
 from test_index_filters import FILTERS, FOLDERS, TAKEN, TEXTS
 
 from base.errors import (
@@ -42,7 +43,6 @@ from index.milvus import tuning as milvus_tuning
 from index.search.calibration import Rejection
 from index.search.patience import FilterTooSlow, Patience
 from index.search.query import Query
-from tests.pets import DIM, create, images, unit
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_world import plain_picture
 
 import index.duplicates
 from base.errors import InputError
@@ -19,7 +20,6 @@ from encoder.model.dual_encoder import DualEncoder
 from index.collection import Collection, Entry, Record, create_collection
 from index.duplicates import Duplicate, Group, identical_files, near_duplicates, spare_files
 from index.ingest.sync import index_folders, open_or_create
-from tests.conftest import plain_picture
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from odd_zips import odd
 
 from base.errors import CollectionNotFound, InputError
 from index.backup import back_up, restore
@@ -17,7 +18,6 @@ from index.map.fit import LANDMARKS, _are_forms, fit, named
 from index.map.kept import FILE, KeptMap, make_map, read_map
 from index.map.projection import Landmarks
 from index.rows import unit_rows
-from tests.odd_zips import odd
 
 DIM = 24
 NEEDS_UMAP = pytest.mark.skipif(importlib.util.find_spec("umap") is None, reason="umap-learn is not installed")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_world import TINY, SmallBatches, plain_picture
 
 from base.errors import CollectionError, InputError, ModelMismatch
 from encoder.model.dual_encoder import DualEncoder
@@ -21,7 +22,6 @@ from encoder.model.load import build_clip, load_encoder
 from index.collection import Collection, Entry, open_collection
 from index.ingest.reindex import reindex
 from index.ingest.sync import index_folders, open_or_create
-from tests.conftest import TINY, SmallBatches, plain_picture
 from training.records.checkpoint import save_model
 
 

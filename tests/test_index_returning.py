@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from tiny_world import SmallBatches
 
 import index.local.catalog.keepsakes
 from base.sources.rules import Rules
@@ -23,7 +24,6 @@ from index.ingest.captions import Captions
 from index.ingest.gone import find_dead
 from index.ingest.report import IndexReport
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
-from tests.conftest import SmallBatches
 
 
 @pytest.fixture

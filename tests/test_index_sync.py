@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from test_encoder_image import scene
+from tiny_world import SmallBatches, plain_picture
 
 import index.ingest.places
 import index.ingest.sync
@@ -31,8 +33,6 @@ from index.ingest.captions import Captions, read_captions
 from index.ingest.report import IndexReport
 from index.ingest.sync import SyncOptions, index_folders, index_paths, open_or_create
 from index.search.query import Query
-from tests.conftest import SmallBatches, plain_picture
-from tests.test_encoder_image import scene
 
 
 @pytest.fixture

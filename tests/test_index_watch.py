@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tiny_world import plain_picture
 
 import index.ingest.watch
 from base.errors import CollectionError, InputError
@@ -17,7 +18,6 @@ from index.collection import open_collection
 from index.ingest.report import IndexReport
 from index.ingest.sync import open_or_create
 from index.ingest.watch import Watching, watch_folders
-from tests.conftest import plain_picture
 
 
 class Watch:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_training_report import Page
+from tiny_world import plain_picture
 
 from base.errors import InputError
 from encoder.encoder import Encoder
@@ -31,7 +32,6 @@ from labelling.learned import Learned
 from labelling.measure import BINS, bins_of, confusion, outcome
 from labelling.report import report_of
 from labelling.truth import Truth, encode_truth, new_labels, read_truth
-from tests.conftest import plain_picture
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

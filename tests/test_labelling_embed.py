@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import sidecars
 from PIL import Image, ImageCms
+from tiny_world import plain_picture
 from xmp_words import embed_words
 
 from labelling.xmp.change import plan_embedded, undone
@@ -24,7 +25,6 @@ from labelling.xmp.containers import JPEG_MOST, metadata_of, packet_in, with_pac
 from labelling.xmp.merge import marks, parse, people_words
 from labelling.xmp.read import read_words
 from labelling.xmp.words import Origin, Word, XmpError
-from tests.conftest import plain_picture
 
 ORIGIN = Origin("glimpse 0.1.0", "a model", "run-1")
 DOG = [Word.of("animal/dog", 0.93), Word.of('=cmd, "x"\n🦊', 0.5)]

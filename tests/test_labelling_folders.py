@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from label_world import COLOURS, World, counts, tree
+from tiny_world import plain_picture
 
 from labelling.outputs import files
 from labelling.outputs.folder_names import folder_name, folders_of
 from labelling.outputs.folder_steps import How
-from tests.conftest import plain_picture
 
 HOWS = pytest.mark.parametrize("how", ["copy", "move", "hardlink", "symlink"])
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import sidecars
 from label_world import tree
+from tiny_world import COLOURS, plain_picture
 from xmp_words import read_marks
 
 from labelling.xmp.merge import parse
-from tests.conftest import COLOURS, plain_picture
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 IMAGES = 80

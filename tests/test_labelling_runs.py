@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import sidecars
 from label_world import AS_USUAL, COLOURS, World, counts, tree
+from tiny_world import plain_picture
 from xmp_words import read_marks
 
 from base.errors import GlimpseError, InputError, RunBusy, RunNotFound
@@ -30,7 +31,6 @@ from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, RunReport, SourceAsked
 from labelling.runs.sources import CollectionSource, FolderSource
 from labelling.runs.store import RunStore
-from tests.conftest import plain_picture
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from tiny_world import SmallBatches
 
 from base.errors import ImageError, InputError, LabelSetNotFound
 from encoder.encoder import Encoder
@@ -14,7 +15,6 @@ from labelling.label_sets import LabelSet, LabelSets
 from labelling.labeller import Labeller, build_labeller
 from labelling.outputs.table import LabelTable, open_table, write_rows
 from labelling.rows import LabelReport, Listed, images_below, label_images
-from tests.conftest import SmallBatches
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sidecars
 from test_labelling_embed import add_iptc
+from tiny_world import plain_picture
 from xmp_words import embed_words, write_words
 
 from base.errors import InputError
@@ -22,7 +23,6 @@ from labelling.vocabulary import Used, words_of_folders, words_of_key, words_of_
 from labelling.xmp.read import read_words
 from labelling.xmp.words import Origin, Word
 from service.jobs.roots import Roots
-from tests.conftest import plain_picture
 
 ORIGIN = Origin("glimpse 0.1.0")
 

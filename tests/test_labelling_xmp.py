@@ -18,6 +18,7 @@ import pytest
 import sidecars
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tiny_world import plain_picture
 from xmp_words import read_marks, write_words
 
 from base.errors import InputError
@@ -27,7 +28,6 @@ from labelling.xmp.packet import RDF
 from labelling.xmp.read import read_words
 from labelling.xmp.sidecar import sidecar_of
 from labelling.xmp.words import FIELDS, Origin, Word, XmpError
-from tests.conftest import plain_picture
 
 ORIGIN = Origin("glimpse 0.1.0", "a model", "run-1")
 DOG = [Word.of("animal/dog", 0.93), Word.of("indoors", 0.5)]
@@ -560,7 +560,7 @@ def test_a_read_only_sidecar_is_left_alone(image: Path) -> None:
 def test_a_read_only_folder_and_a_full_disk(on_own_disk: Callable[[str], None]) -> None:
     on_own_disk("""
 import pytest
-from tests.conftest import plain_picture
+from tiny_world import plain_picture
 from labelling.xmp.words import Origin, Word, XmpError
 from xmp_words import write_words
 image = disk / "a.jpg"

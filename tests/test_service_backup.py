@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from glimpse_here import glimpse_here
 from service_world import create_app, picture, serving, settings_for, tiny_encoder
 
 from base.errors import CollectionDamaged, CollectionExists, InputError
@@ -40,7 +41,6 @@ from service.backup.rotation import superfluous
 from service.backup.writing import back_up_all
 from service.jobs.store import JobStore
 from service.signing import Signer
-from tests.glimpse_here import glimpse_here
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from glimpse_here import glimpse_here
 from service_world import (
     client_of,
     create_app,
@@ -26,7 +27,6 @@ from index.collection import Entry, create_collection, open_collection
 from index.config import Quota
 from index.local.layout import uploads_folder
 from index.uploads import leftovers
-from tests.glimpse_here import glimpse_here
 
 SHOP = "/v1/collections/shop"
 

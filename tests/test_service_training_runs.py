@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from run_folders import run_folder
 from service_world import add_collection, client_of, draw, error_of, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
@@ -21,7 +22,6 @@ from service.keys import add_key
 from service.preflight import check
 from service.routes.training_runs import POLICY
 from service.told import _named
-from tests.run_folders import run_folder
 from training.config import TrainConfig
 from training.reading import diary
 from training.run_folder import LOG

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from glimpse_here import glimpse_here
 from table_of_architectures import HEAD, row
 from table_of_losses import END, PAGE
 
 from base.errors import ModelError
 from encoder.model.architectures import ARCHITECTURES
 from encoder.model.load import build_clip, load_encoder
-from tests.glimpse_here import glimpse_here
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 

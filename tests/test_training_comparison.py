@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from run_folders import run_folder
+from test_training_report import EVIL, Page
 
 from base.errors import InputError
 from glimpse.cli import perform
-from tests.run_folders import run_folder
-from tests.test_training_report import EVIL, Page
 from training.config import TrainConfig
 from training.reading.comparison import differing, headline, objections, read_runs, rows, verdict
 from training.records.comparison_page import write_page

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from glimpse_here import glimpse_here
 from steps_worker import CASES, steps
+from tiny_world import ROOT
 
 from encoder.model.load import load_clip
 from encoder.unread import ReadTokens
-from tests.conftest import ROOT
-from tests.glimpse_here import glimpse_here
 from training.model.distributed import Ranks
 
 

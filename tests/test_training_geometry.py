@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_world import COLOURS, plain_picture
 from torch import Tensor
 
 from base.errors import InputError
@@ -24,7 +25,6 @@ from encoder.image import to_pixels
 from encoder.model.dual_encoder import Normalise
 from encoder.model.load import build_clip
 from encoder.model.text import TextTower
-from tests.conftest import COLOURS, plain_picture
 from training.evaluation.evaluate import Encoded
 from training.evaluation.geometry import (
     SAMPLE,

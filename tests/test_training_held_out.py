@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_world import COLOURS, plain_picture
 
 from base.errors import InputError, TrainingError
 from encoder.model.load import load_encoder
 from glimpse.cli import perform
-from tests.conftest import COLOURS, plain_picture
 from training.config import TrainConfig
 from training.records.events import Epoch, Event, Finished, Started, Warned
 from training.run.held_out import measure

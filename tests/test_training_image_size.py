@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 from open_clip.model import resize_pos_embed
+from tiny_world import plain_picture
 
 from base.errors import InputError
 from encoder.model.load import ClipParts, build_clip, load_clip, load_encoder
-from tests.conftest import plain_picture
 from training.config import TrainConfig
 from training.model.image_size import set_image_size
 from training.records.checkpoint import save_model

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_world import COLOURS, plain_picture
 
 from base.errors import InputError, TrainingError
 from encoder.model.load import build_clip, load_clip, load_encoder
-from tests.conftest import COLOURS, plain_picture
 from training.config import LOSSES, TrainConfig
 from training.data.pairs import Pair
 from training.evaluation.metrics import mean_recall

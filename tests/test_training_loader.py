@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tiny_world import plain_picture
 
 from base.errors import ImageError, InputError
 from encoder.image import Pixels, Preprocess
-from tests.conftest import plain_picture
 from training.data.augment import Augmentation, random_crop
 from training.data.decoded import DecodedPictures
 from training.data.loader import Batch, Feeding, PairLoader, text_id

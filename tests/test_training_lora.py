@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_world import plain_picture
 from torch import Tensor, nn
 
 from base.errors import InputError, TrainingError
 from encoder.model.dual_encoder import DualEncoder
 from encoder.model.load import ClipParts, build_clip, fingerprint
 from encoder.model.text import TextTower
-from tests.conftest import plain_picture
 from training.model.layers import count_trainable, set_mode
 from training.model.lora import add_lora, merged
 from training.model.optim import adamw

@@ -12,6 +12,7 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_world import plain_picture
 from typer.testing import CliRunner
 
 from base.errors import GlimpseError, InputError, ModelMismatch
@@ -19,7 +20,6 @@ from encoder.model.dual_encoder import DualEncoder
 from glimpse import mining
 from glimpse.commands.training.mine import mine
 from index.ingest.sync import index_folders, open_or_create
-from tests.conftest import plain_picture
 from training.data.keys import Keys
 from training.data.mine import Choice, hard_negatives
 from training.data.pairs import read_pairs, text_key

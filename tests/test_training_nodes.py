@@ -18,8 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
-from tests.conftest import ROOT
+from tiny_world import ROOT
 
 NAMES = [f"glimpse{os.getpid()}{end}" for end in "ab"]
 

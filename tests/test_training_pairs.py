@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_world import plain_picture
 
 from base.errors import InputError
 from base.sources.rules import Rules
 from base.sources.shards import is_shards
 from encoder.zero_shot.prompts import DEFAULT_TEMPLATES
-from tests.conftest import plain_picture
 from training.data.folders import labelled_images, read_class_folders, read_images, read_sidecars
 from training.data.keys import Keys
 from training.data.pairs import Pair, PairSet, hash_pairs, read_pairs

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from glimpse_here import ok_here
+from tiny_world import COLOURS, plain_picture
 
 from base.errors import InputError
 from encoder.lazy import open_encoder
@@ -21,8 +23,6 @@ from encoder.model.text import TextTower
 from encoder.towers.export import keep_towers
 from encoder.towers.folder import place_of
 from encoder.unread import READ_TOKENS, ReadTokens, find_unread, tokens_of, words_of
-from tests.conftest import COLOURS, plain_picture
-from tests.glimpse_here import ok_here
 from training.config import TrainConfig
 from training.evaluation.saying import what_words_say
 from training.records.checkpoint import TrainState, load_state, save_model

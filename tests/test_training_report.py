@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tiny_world import plain_picture
 
 from base.charts import HEIGHT, WIDTH, Series, histogram, line_chart
 from base.errors import TrainingError
-from tests.conftest import plain_picture
 from training.records.report import write_report
 
 EVIL = "<script>alert('x')</script> & \"quoted\""

@@ -18,9 +18,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tiny_world import COLOURS, plain_picture
 
 from encoder.model.load import build_clip
-from tests.conftest import COLOURS, plain_picture
 from training.records.checkpoint import save_model
 
 pytestmark = pytest.mark.docker

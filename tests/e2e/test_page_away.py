@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from run_folders import run_folder
+from seen_pages import tiles
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
 from service.app import create_app
 from service.keys import add_key, remove_key
-from tests.run_folders import run_folder
-from tests.seen_pages import tiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from seen_pages import tiles
 from service_world import serving, settings_for, tiny_encoder
 
 from glimpse.client import Client
 from index.collection import Entry, create_collection
 from service.app import create_app
-from tests.seen_pages import tiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from seen_pages import touched, until_so
 from service_world import until
 
 from index.collection import open_collection
-from tests.seen_pages import touched, until_so
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -7,13 +7,13 @@ import re
 
 import numpy as np
 import pytest
+from seen_pages import tiles, until_so
 from service_world import draw, serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
 from index.collection import Entry, open_collection
 from service.app import create_app
 from service.keys import add_key
-from tests.seen_pages import tiles, until_so
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -6,10 +6,10 @@ import re
 
 import pytest
 from PIL import Image
+from seen_pages import until_so
 from service_world import until
 
 from glimpse.client import Client, ServiceError
-from tests.seen_pages import until_so
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_folders import run_folder
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
 from service.app import create_app
-from tests.run_folders import run_folder
 from training.run_folder import LOG
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from seen_pages import BLOBS, tiles, touched, until_so
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
@@ -12,7 +13,6 @@ from index.collection import Entry, create_collection, open_collection
 from index.map.kept import make_map
 from service.app import create_app
 from service.keys import add_key, remove_key
-from tests.seen_pages import BLOBS, tiles, touched, until_so
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
