@@ -25,6 +25,7 @@ TRACKERS = ("tensorboard", "mlflow", "wandb")
 MINING = ("semi-hard", "batch-hard")
 OPTIMIZERS = ("muon", "adamw")
 VAL_FRACTION = 0.1
+LONG = 20  # epochs from random weights, after which pairs are known by heart
 SEMI_HARD = 0.7  # of the steps from random weights, before batch-hard
 
 
@@ -112,6 +113,11 @@ class TrainConfig:
     flip: bool = _option(False, "Mirror every second image (nt-xent: always on).")
     grounds: float = _option(0.0, "Part of the pictures on a plain ground to lay on other grounds.")
     color_jitter: float | None = _option(None, "Strength of random colours, 0 to 1.", show_default="0, for nt-xent 0.4")
+    word_dropout: float | None = _option(
+        None,
+        "How often a caption is read without a random half of its words.",
+        show_default=f"0.5 for random weights that learn by info-nce over {LONG} epochs or more, else 0",
+    )
 
     seed: int = _option(0, "Same seed, same run.")
     device: str = _option("auto", "auto, cpu, cuda, cuda:1, mps.", envvar="GLIMPSE_DEVICE")
@@ -145,6 +151,12 @@ class TrainConfig:
             ("--template", self.templates != (), "--folders", self.folders),
             ("--label-key", self.label_key is not None, "a table or shards, and --multi-positive", self.uses_labels),
             ("--negative-key", self.negative_key is not None, "a loss with captions", not self.images_only),
+            (
+                "--word-dropout",
+                bool(self.word_dropout),
+                "captions that are not made of classes",
+                not (self.images_only or self.folders),
+            ),
             ("--fsdp", self.fsdp, "weights of its own, without --lora", self.lora is None),
             ("--optimizer muon", self.optimizer == "muon", "whole matrices, without --fsdp", not self.fsdp),
             ("--lora", self.lora is not None, "--model, random weights have nothing to adapt", self.model is not None),
@@ -172,6 +184,7 @@ class TrainConfig:
             ("min_crop", "above 0, to 1", self.min_crop is None or 0 < self.min_crop <= 1),
             ("grounds", "0 to 1", 0 <= self.grounds <= 1),
             ("color_jitter", "0 to 1", self.color_jitter is None or 0 <= self.color_jitter <= 1),
+            ("word_dropout", "0 to 1", self.word_dropout is None or 0 <= self.word_dropout <= 1),
             ("val_fraction", "between 0 and 1", 0 < self.val_fraction < 1),
             ("temperature", "0.01 to 1", self.temperature is None or 0.01 <= self.temperature <= 1),
             ("margin", "0 to 2", self.margin is None or 0 <= self.margin <= 2),
@@ -253,6 +266,12 @@ class TrainConfig:
         return Augmentation(self.min_crop or 0.9, self.flip, self.color_jitter or 0.0, self.grounds)
 
     @property
+    def used_word_dropout(self) -> float:
+        """Half of the captions where it was measured to pay: random weights that see each pair often, by InfoNCE."""
+        measured = self.init is not None and self.loss in INFO_NCE and not self.folders and self.epochs >= LONG
+        return self.word_dropout if self.word_dropout is not None else (0.5 if measured else 0.0)
+
+    @property
     def used_optimizer(self) -> str:
         """Muon where it was measured to learn more: random weights, by InfoNCE, whole in each process. Else AdamW."""
         measured = self.init is not None and self.loss in INFO_NCE and not self.fsdp
@@ -282,6 +301,7 @@ class TrainConfig:
             if values.pop("tensorboard", False):  # likewise
                 values["track"] = ("tensorboard",)
             values.setdefault("optimizer", "adamw")  # the only one at first, and what the state to resume is of
+            values.setdefault("word_dropout", 0.0)  # likewise
             unknown = values.keys() - {setting.name for setting in fields(cls)}
             if unknown:
                 raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")
