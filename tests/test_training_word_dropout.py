@@ -1,14 +1,17 @@
-"""Word dropout: what it leaves of a caption, that nothing else of a batch changes by it, and where it is on."""
+"""Word dropout: what it leaves of a caption, and nothing else changes by it. Where it and other grounds are on."""
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from glimpse_here import glimpse_here
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -74,19 +77,28 @@ def test_a_batch_changes_in_its_captions_alone(pairs: list[Pair]) -> None:
     assert batch_of(1) == all_of_them != batch_of(1, epoch=2)
 
 
-def test_it_is_on_for_random_weights_that_see_each_pair_often() -> None:
-    assert RANDOM.used_word_dropout == 0.5
-    assert replace(RANDOM, word_dropout=0.0).used_word_dropout == 0
-    assert replace(RANDOM, epochs=LONG - 1).used_word_dropout == 0
-    assert replace(RANDOM, loss="triplet").used_word_dropout == 0
-    assert replace(RANDOM, loss="nt-xent").used_word_dropout == 0
-    assert replace(RANDOM, folders=True).used_word_dropout == 0
-    assert FINE_TUNED.used_word_dropout == 0
-    assert replace(FINE_TUNED, word_dropout=0.3).used_word_dropout == 0.3
+def test_pairs_look_otherwise_each_time_where_random_weights_see_each_often() -> None:
+    def used(config: TrainConfig) -> tuple[float, float]:
+        assert config.augmentation.grounds == config.used_grounds
+        return config.used_word_dropout, config.used_grounds
+
+    assert used(RANDOM) == (0.5, 0.4)
+    assert used(replace(RANDOM, word_dropout=0.0)) == (0, 0.4)
+    assert used(replace(RANDOM, grounds=0.0)) == (0.5, 0)
+    for less in (
+        replace(RANDOM, epochs=LONG - 1),
+        replace(RANDOM, pairs="shards/{0..9}.tar"),
+        replace(RANDOM, loss="triplet"),
+        replace(RANDOM, loss="nt-xent"),
+        replace(RANDOM, folders=True),
+        FINE_TUNED,
+    ):
+        assert used(less) == (0, 0)
+    assert used(replace(FINE_TUNED, word_dropout=0.3, grounds=0.2)) == (0.3, 0.2)
 
 
 @pytest.mark.parametrize("of", [{"loss": "nt-xent"}, {"folders": True}])
-def test_where_a_word_is_all_there_is_it_is_refused(of: dict[str, object]) -> None:
+def test_where_a_word_is_all_there_is_it_is_refused(of: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="--word-dropout needs captions that are not made of classes"):
         replace(RANDOM, word_dropout=0.5, **of)
     assert replace(RANDOM, word_dropout=0.0, **of).used_word_dropout == 0
@@ -97,8 +109,25 @@ def test_where_a_word_is_all_there_is_it_is_refused(of: dict[str, object]) -> No
 def test_a_run_that_began_without_it_is_gone_on_with_without_it(tmp_path: Path) -> None:
     RANDOM.save(tmp_path)
     assert TrainConfig.load(tmp_path).used_word_dropout == 0.5
+    assert TrainConfig.load(tmp_path).used_grounds == 0.4
     config = tmp_path / "train_config.json"
     before = json.loads(config.read_text())
-    del before["word_dropout"]  # as written before there was such a setting
+    del before["word_dropout"], before["grounds"]  # as written before there were such settings
     config.write_text(json.dumps(before))
-    assert TrainConfig.load(tmp_path).used_word_dropout == 0
+    assert TrainConfig.load(tmp_path).used_word_dropout == TrainConfig.load(tmp_path).used_grounds == 0
+
+
+def test_a_long_training_says_what_it_shows_otherwise(
+    colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
+) -> None:
+    pairs = colour_pairs(10)
+
+    def told(name: str, *flags: object) -> str:
+        run = ("train", pairs, "--init", tiny_config, "--out", tmp_path / name, "--epochs", LONG, "--batch-size", 8)
+        done = glimpse_here(*run, *flags, GLIMPSE_DEVICE="cpu")
+        assert done.returncode == 0, done.stderr
+        return " ".join(done.stderr.split())
+
+    line = "a long training: 50% of captions are read without half of their words, 40% of pictures on a plain ground"
+    assert line in told("long")
+    assert "a long training" not in told("as they are", "--word-dropout", 0, "--grounds", 0, "--patience", 1)
