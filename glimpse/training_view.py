@@ -93,6 +93,12 @@ def _print_plan(plan: Started, config: TrainConfig) -> None:
         f"; {plan.parameters / 1e6:.1f} M parameters{learns}, {plan.steps} steps of {config.batch_size}, "
         f"{plan.device} {plan.precision}{processes}{probe}"
     )
+    if config.learns_by_heart and config.grounds is None and config.word_dropout is None:
+        console.err.print(
+            f"a long training: {config.used_word_dropout:.0%} of captions are read without half of their words, "
+            f"{config.used_grounds:.0%} of pictures on a plain ground laid on another "
+            "(--word-dropout 0 --grounds 0: as they are)"
+        )
     console.print_left_out(plan.left_out)
     if plan.resumed_at:
         console.err.print(f"resumed at step {plan.resumed_at} of {plan.steps}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from base.errors import InputError, TrainingError
 from base.sources.rules import Rules
+from base.sources.shards import is_shards
 from training.data.keys import Keys
 from training.run_folder import TRAIN_CONFIG, write_json
 
@@ -25,6 +26,8 @@ TRACKERS = ("tensorboard", "mlflow", "wandb")
 MINING = ("semi-hard", "batch-hard")
 OPTIMIZERS = ("muon", "adamw")
 VAL_FRACTION = 0.1
+LONG = 20  # epochs from random weights, after which a table's pairs are known by heart
+IF_LONG = f"for random weights that learn a table by info-nce for {LONG} epochs or more, else 0"
 SEMI_HARD = 0.7  # of the steps from random weights, before batch-hard
 
 
@@ -110,8 +113,15 @@ class TrainConfig:
         None, "Smallest part of an image that a random crop keeps.", show_default="0.9, for nt-xent 0.2"
     )
     flip: bool = _option(False, "Mirror every second image (nt-xent: always on).")
-    grounds: float = _option(0.0, "Part of the pictures on a plain ground to lay on other grounds.")
+    grounds: float | None = _option(
+        None, "Part of the pictures on a plain ground to lay on other grounds.", show_default=f"0.4 {IF_LONG}"
+    )
     color_jitter: float | None = _option(None, "Strength of random colours, 0 to 1.", show_default="0, for nt-xent 0.4")
+    word_dropout: float | None = _option(
+        None,
+        "How often a caption is read without a random half of its words.",
+        show_default=f"0.5 {IF_LONG}",
+    )
 
     seed: int = _option(0, "Same seed, same run.")
     device: str = _option("auto", "auto, cpu, cuda, cuda:1, mps.", envvar="GLIMPSE_DEVICE")
@@ -145,6 +155,12 @@ class TrainConfig:
             ("--template", self.templates != (), "--folders", self.folders),
             ("--label-key", self.label_key is not None, "a table or shards, and --multi-positive", self.uses_labels),
             ("--negative-key", self.negative_key is not None, "a loss with captions", not self.images_only),
+            (
+                "--word-dropout",
+                bool(self.word_dropout),
+                "captions that are not made of classes",
+                not (self.images_only or self.folders),
+            ),
             ("--fsdp", self.fsdp, "weights of its own, without --lora", self.lora is None),
             ("--optimizer muon", self.optimizer == "muon", "whole matrices, without --fsdp", not self.fsdp),
             ("--lora", self.lora is not None, "--model, random weights have nothing to adapt", self.model is not None),
@@ -170,8 +186,9 @@ class TrainConfig:
             ("grad_clip", "above 0", self.grad_clip > 0),
             ("patience", "1 or more", self.patience is None or self.patience >= 1),
             ("min_crop", "above 0, to 1", self.min_crop is None or 0 < self.min_crop <= 1),
-            ("grounds", "0 to 1", 0 <= self.grounds <= 1),
+            ("grounds", "0 to 1", self.grounds is None or 0 <= self.grounds <= 1),
             ("color_jitter", "0 to 1", self.color_jitter is None or 0 <= self.color_jitter <= 1),
+            ("word_dropout", "0 to 1", self.word_dropout is None or 0 <= self.word_dropout <= 1),
             ("val_fraction", "between 0 and 1", 0 < self.val_fraction < 1),
             ("temperature", "0.01 to 1", self.temperature is None or 0.01 <= self.temperature <= 1),
             ("margin", "0 to 2", self.margin is None or 0 <= self.margin <= 2),
@@ -249,8 +266,28 @@ class TrainConfig:
 
         if self.images_only:
             jitter = 0.4 if self.color_jitter is None else self.color_jitter
-            return Augmentation(self.min_crop or 0.2, flip=True, color_jitter=jitter, grounds=self.grounds)
-        return Augmentation(self.min_crop or 0.9, self.flip, self.color_jitter or 0.0, self.grounds)
+            return Augmentation(self.min_crop or 0.2, flip=True, color_jitter=jitter, grounds=self.used_grounds)
+        return Augmentation(self.min_crop or 0.9, self.flip, self.color_jitter or 0.0, self.used_grounds)
+
+    @property
+    def learns_by_heart(self) -> bool:
+        """Whether it would learn the pairs instead of what they have in common, unless they look otherwise each time.
+
+        Measured for random weights on a table by InfoNCE. Classes have no other words, and shards are large; what is in
+        them is decoded anew each time, so that cutting it out would cost as much.
+        """
+        own = not self.folders and not is_shards(self.pairs)
+        return self.init is not None and self.loss in INFO_NCE and own and self.epochs >= LONG
+
+    @property
+    def used_grounds(self) -> float:
+        """How often a picture on a plain ground is laid on another."""
+        return self.grounds if self.grounds is not None else (0.4 if self.learns_by_heart else 0.0)
+
+    @property
+    def used_word_dropout(self) -> float:
+        """How often a caption is read without some of its words."""
+        return self.word_dropout if self.word_dropout is not None else (0.5 if self.learns_by_heart else 0.0)
 
     @property
     def used_optimizer(self) -> str:
@@ -281,7 +318,8 @@ class TrainConfig:
                 values["fsdp"] = values.pop("shard")
             if values.pop("tensorboard", False):  # likewise
                 values["track"] = ("tensorboard",)
-            values.setdefault("optimizer", "adamw")  # the only one at first, and what the state to resume is of
+            for name, at_first in (("optimizer", "adamw"), ("grounds", 0.0), ("word_dropout", 0.0)):
+                values.setdefault(name, at_first)  # what the state to resume is of, if there was no such setting yet
             unknown = values.keys() - {setting.name for setting in fields(cls)}
             if unknown:
                 raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")

@@ -222,6 +222,7 @@ def make_loader(source: Source, preprocess: Preprocess, config: TrainConfig, ran
         config.batch_size,
         config.seed,
         config.augmentation,
+        config.used_word_dropout,
         two_views=config.images_only,
         overlap=overlap,
         rank=ranks.rank,

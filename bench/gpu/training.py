@@ -32,7 +32,7 @@ from glimpse.demo.postcards.scenes import split_scenes, write_postcards
 from training.config import TrainConfig
 from training.data.augment import Augmentation
 from training.data.keys import Keys
-from training.data.loader import PairIds, RowReader
+from training.data.loader import Feeding, PairIds, RowReader
 from training.data.pairs import Pair, read_pairs
 from training.evaluation.evaluate import evaluate_pairs
 from training.model.distributed import Ranks
@@ -98,7 +98,7 @@ def processes_rate(files: Sequence[Path], processes: int) -> float:
 def read_files(files: Sequence[Path]) -> None:
     """Read and crop them as the loader does, in a process that has no other thread of Python's."""
     torch.set_num_threads(1)
-    reader = RowReader(Preprocess(), Augmentation(), two_views=False)
+    reader = RowReader(Preprocess(), Feeding(1, 0, Augmentation()))
     for file in files:
         reader.read(Pair(file, ("",)), PairIds((0,), 0, 0), str(file))
 

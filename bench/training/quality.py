@@ -61,7 +61,10 @@ WAYS: dict[str, tuple[str, ...]] = {  # flags; the reference has its own, and co
     "glimpse, smaller crops": ("--min-crop", "0.5"),
     "glimpse, near negatives": ("--hardness", "1"),
     "glimpse, twice the rate": ("--lr", "2e-3"),
-    "glimpse, other grounds": ("--grounds", "0.75"),
+    "glimpse, whole captions": ("--word-dropout", "0"),
+    "glimpse, own grounds": ("--grounds", "0"),
+    "glimpse, pairs as they are": ("--word-dropout", "0", "--grounds", "0"),
+    "glimpse, other grounds": ("--word-dropout", "0", "--grounds", "0.75"),
 }
 MEASURES = {
     "text_to_image": "text to image, recall@10",

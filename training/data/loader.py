@@ -22,6 +22,7 @@ from encoder.image import Pixels, Preprocess
 from training.data.augment import Augmentation
 from training.data.decoded import DecodedPictures
 from training.data.pairs import Pair, image_key_of, text_key
+from training.data.word_dropout import without_words
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Feeding:
         batch_size: rows of a batch, of all ranks together; rank r reads the r-th of `world` equal parts.
         seed: of all draws.
         augmentation: of each image.
+        word_dropout: how often a caption is read `without_words`, 0 to 1.
         two_views: draw a second view of each image.
         overlap: as `base.read_ahead.read_batches`.
         rank, world: this process, and how many there are.
@@ -83,6 +85,7 @@ class Feeding:
     batch_size: int
     seed: int
     augmentation: Augmentation
+    word_dropout: float = 0.0
     two_views: bool = False
     overlap: bool = False
     rank: int = 0
@@ -136,8 +139,7 @@ class RowReader:
     """Reads a pair into a row: decodes its image, draws its views, its caption and its hard negative."""
 
     preprocess: Preprocess
-    augmentation: Augmentation
-    two_views: bool
+    feeding: Feeding
     pictures: DecodedPictures = field(default_factory=lambda: DecodedPictures(0))
 
     def picture(self, image: Path | bytes) -> Pixels:
@@ -151,10 +153,12 @@ class RowReader:
         except ImageError as error:
             return error if error.path else ImageError(getattr(pair.image, "name", None), error.reason)
         pixels = self._view(picture, seed, others)
-        view = self._view(picture, f"{seed} second view", others) if self.two_views else None
+        view = self._view(picture, f"{seed} second view", others) if self.feeding.two_views else None
         rng = random.Random(f"{seed} texts")  # of their own, so that more captions do not move the crops
         drawn = rng.randrange(len(pair.captions)) if pair.captions else None
         caption, caption_id = ("", 0) if drawn is None else (pair.captions[drawn], ids.captions[drawn])
+        if self.feeding.word_dropout and rng.random() < self.feeding.word_dropout:
+            caption = without_words(caption, rng)
         negative = rng.choice(pair.negatives) if pair.negatives else None
         return Row(pixels, view, caption, (caption_id, ids.image, ids.label), negative)
 
@@ -168,7 +172,7 @@ class RowReader:
             except ImageError:  # which is told where it is a row itself
                 return None
 
-        return self.augmentation(picture, self.preprocess, random.Random(seed), other)
+        return self.feeding.augmentation(picture, self.preprocess, random.Random(seed), other)
 
     def collate(self, rows: Sequence[Row | ImageError]) -> Batch:
         """A batch of the rows that could be read, in their order."""
@@ -180,7 +184,7 @@ class RowReader:
             captions=[row.caption for row in good],
             ids=np.array([row.ids for row in good], np.int64).reshape(-1, 3),
             negatives=[row.negative for row in good if row.negative is not None],
-            views=(np.stack(views) if views else empty) if self.two_views else None,
+            views=(np.stack(views) if views else empty) if self.feeding.two_views else None,
             unreadable=[str(row) for row in rows if isinstance(row, ImageError)],
         )
 
@@ -193,7 +197,7 @@ class PairLoader:
         self._pairs = pairs
         self._ids = [pair_ids(pair) for pair in pairs]
         pictures = DecodedPictures.of(feeding.world, cut_out=feeding.augmentation.grounds > 0)
-        self.reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
+        self.reader = RowReader(preprocess, feeding, pictures)
         self._feeding = feeding
         self._rows = feeding.rows()
 

@@ -132,7 +132,7 @@ class ShardLoader:
         self._keys = keys
         self._feeding = feeding
         pictures = DecodedPictures(0, cut_out=feeding.augmentation.grounds > 0)
-        self.reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
+        self.reader = RowReader(preprocess, feeding, pictures)
         self._rows = feeding.rows()
         self._batches = samples // feeding.batch_size
 

@@ -41,7 +41,7 @@ GROUPS = {  # of --help, by the setting that each begins with
     "lock_image": "What of it learns",
     "loss": "Loss",
     "epochs": "Steps",
-    "min_crop": "How pictures are shown to it",
+    "min_crop": "How pairs are shown to it",
     "seed": REST,
     "device": OF_MODEL,
     "track": REST,
