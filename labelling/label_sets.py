@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from zlib import crc32
 
 from base.errors import GlimpseError, InputError, LabelSetExists, LabelSetNotFound
-from base.files import disk_problem, kept_bytes, write_whole
+from base.files import disk_error, kept_bytes, write_whole
 from base.locks import folder_lock
 from base.names import NAME
 from encoder.zero_shot.prompts import Label, as_labels, check_templates, prompts_of
@@ -249,7 +249,7 @@ class LabelSets:
             said = (
                 f"label set {name!r} cannot be kept: {error.strerror}; make room, or let the data folder be written to"
             )
-            raise GlimpseError(disk_problem(error, path) or said) from error
+            raise (disk_error(error, path) or GlimpseError(said)) from error
         return replace(label_set, name=name), is_new
 
     def delete(self, name: str, check: Callable[[LabelSet | None], object] = lambda before: None) -> None:

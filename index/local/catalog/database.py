@@ -16,8 +16,16 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, DiskFull, InputError
-from base.files import fsync_file
+from base.errors import (
+    Busy,
+    CollectionDamaged,
+    CollectionError,
+    CollectionNotFound,
+    DiskError,
+    DiskFull,
+    InputError,
+)
+from base.files import disk_error, fsync_file
 from base.sqlite_files import FAILING, Lies, Unmerged, as_it_lies, is_full, may_be_written, opened_as_it_lies
 from index.local.catalog.pool import Pool
 
@@ -242,7 +250,7 @@ class Database:
         except BaseException as error:
             path.unlink(missing_ok=True)
             if isinstance(error, OSError):
-                raise CollectionError(f"{path}: {error.strerror}") from error
+                raise (disk_error(error, path) or CollectionError(f"{path}: {error.strerror}")) from error
             raise
         finally:
             for suffix in ("-journal", "-wal", "-shm"):
@@ -345,9 +353,9 @@ def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_full(path)):
         return DiskFull(f"{path}: the disk is full; free some space and try again (nothing was changed)")
     if code == sqlite3.SQLITE_IOERR:
-        return CollectionError(f"{path}: {FAILING}")
+        return DiskError(f"{path}: {FAILING}")
     if code == sqlite3.SQLITE_READONLY:
-        return CollectionError(f"{path}: on a read-only disk or not yours to write; make it writable and try again")
+        return DiskError(f"{path}: on a read-only disk or not yours to write; make it writable and try again")
     if code == sqlite3.SQLITE_CANTOPEN and path.exists() and not os.access(path, os.R_OK):
         return CollectionError(f"{path}: may not be read by this user; give it read permission (chmod u+r)")
     if code == sqlite3.SQLITE_CANTOPEN:

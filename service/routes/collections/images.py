@@ -243,7 +243,8 @@ def media_type_of(path: Path) -> str:
 
 def sent(file: BinaryIO, media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
     """An open file as it is, closed at the end."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     headers = {**headers, "Content-Security-Policy": "default-src 'none'; sandbox", "Content-Length": str(size)}
     pieces = _pieces(file)
     weakref.finalize(pieces, file.close)  # of a client that left before the first of them nobody asks for any
