@@ -23,6 +23,7 @@ from index.collection import use_store
 from service.disk import DataDisk
 from service.errors import ErrorAnswer, add_handlers, documented
 from service.http.auth import ReadOnly, RequireKey, check_exposure, keyring_of
+from service.http.conditions import only_known
 from service.http.connections import PatientHttp, take_descriptors
 from service.http.gateway import BehindProxy
 from service.http.idempotency import Idempotent, tell_of_keys
@@ -85,7 +86,9 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     app.state.service = Service(settings, paths, disk, signer, encoder)
     for resource in API:
         app.include_router(
-            resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429, 501, 503)
+            resource.router,
+            dependencies=[Depends(KEY), Depends(only_known)],
+            responses=documented(401, 403, 421, 429, 501, 503),
         )
     for resource in OPEN:
         app.include_router(resource.router)

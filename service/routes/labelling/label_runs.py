@@ -27,6 +27,7 @@ from service.deps import (
     json_body,
 )
 from service.errors import documented
+from service.http.conditions import names
 from service.jobs.label_runs import TOOL
 from service.routes.collections.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
 from service.routes.labelling.label_sets import OnlyIfDep
@@ -269,7 +270,7 @@ async def get_thumbnail(
         with runs.opened(row):
             return True
 
-    if if_none_match is not None and headers["ETag"] in if_none_match and await run_in_threadpool(is_there):
+    if names(if_none_match, headers["ETag"]) and await run_in_threadpool(is_there):
         return Response(status_code=304, headers=headers)
     key = name, image, row.stamp, side
     if not service.flights.under_way(key):
