@@ -34,6 +34,9 @@ def test_who_has_it_already_is_told_so_at_every_door(tmp_path):
                 assert client.get(path, headers={"If-Modified-Since": since}).status_code == 200
             newer = {"If-Modified-Since": then, "If-None-Match": '"other"'}  # which goes before
             assert client.get(path, headers=newer).status_code == 200
+            part, tag = {"Range": "bytes=0-3"}, client.get(path).headers["etag"]
+            assert client.get(path, headers=part).status_code == 206
+            assert client.get(path, headers=part | {"If-None-Match": tag}).status_code == 304
         found = client.post(f"{one}/search", json={"text": "a boat"}, headers={"If-None-Match": "*"})
         assert found.status_code == 200
 

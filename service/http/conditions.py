@@ -32,7 +32,7 @@ def names(given: str | None, tag: str) -> bool:
 class Unmodified:
     """Answers 304, without a body, to a GET of what the client has already: by its ETag, or by when it was changed.
 
-    What would be another answer than 200 stays that. A route that makes its answer dearly may look for its tag before.
+    What would be another answer than 200, or a part of it, stays that. A route that makes its answer dearly may look for its tag before.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,7 +49,7 @@ class Unmodified:
 
         async def send_new(message: Message) -> None:
             nonlocal is_new
-            if message["type"] == "http.response.start" and message["status"] == 200:
+            if message["type"] == "http.response.start" and message["status"] in (200, 206):
                 is_new = not _has(message, had, since)
                 if not is_new:  # what follows of it goes nowhere
                     left = [(name, value) for name, value in message["headers"] if name.lower() in KEPT]
