@@ -32,7 +32,8 @@ def names(given: str | None, tag: str) -> bool:
 class Unmodified:
     """Answers 304, without a body, to a GET of what the client has already: by its ETag, or by when it was changed.
 
-    What would be another answer than 200, or a part of it, stays that. A route that makes its answer dearly may look for its tag before.
+    What would be another answer than 200, or a part of it, stays that. A route that makes its answer dearly may look
+    for its tag before.
     """
 
     def __init__(self, app: ASGIApp) -> None:
