@@ -13,7 +13,8 @@
     │   ├── CollectionExists
     │   ├── CollectionLocked   another process is writing to it
     │   ├── CollectionDamaged  its catalog fails its own check
-    │   ├── DiskFull           no space is left where it lies
+    │   ├── DiskError          the disk that it lies on is read-only or fails; also of what else is kept
+    │   │   └── DiskFull       has no space left
     │   ├── QuotaExceeded      it may not hold so much
     │   ├── EntriesLeft        another model has not made all of its vectors yet
     │   ├── CursorGone         what changed after a cursor is no longer all known
@@ -89,8 +90,14 @@ class CollectionError(GlimpseError):
     code = "collection_error"
 
 
-class DiskFull(CollectionError):
-    """There is no space left where a collection lies."""
+class DiskError(CollectionError):
+    """The disk that a collection lies on, or what else is kept, takes no change or fails."""
+
+    code = "disk_error"
+
+
+class DiskFull(DiskError):
+    """There is no space left on it."""
 
     code = "disk_full"
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from base.errors import InputError
+from base.errors import DiskError, DiskFull, InputError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, or in the quota of this user
 PART = ".part"
@@ -181,6 +181,14 @@ def disk_problem(error: OSError, path: Path | None = None) -> str | None:
     if error.errno == errno.EFBIG:
         return f"{where}a file may not be so large there, by a limit of this user (ulimit -f) or of the disk"
     return None
+
+
+def disk_error(error: OSError, path: Path | None = None) -> DiskError | None:
+    """What to raise for such a disk; None for another error."""
+    problem = disk_problem(error, path)
+    if problem is None:
+        return None
+    return DiskFull(problem) if error.errno in NO_SPACE else DiskError(problem)
 
 
 def _check_replaceable(folder: Path, names: Collection[str]) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from base.files import NO_SPACE
+
 
 class LockHeld(Exception):
     """Another process has the lock; `holder` says which."""
@@ -21,7 +23,7 @@ class LockHeld(Exception):
 def lock_file(path: Path) -> int:
     """Take the lock of a file, made if need be; it is held until the descriptor is closed or the process ends.
 
-    Who holds it stands in it.
+    Who holds it stands in it, unless the disk is full: what gives room, as to delete, needs the lock too.
 
     Raises:
         LockHeld: another process has it.
@@ -34,7 +36,7 @@ def lock_file(path: Path) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(fd), path.stat()):
                 os.ftruncate(fd, 0)
-                os.pwrite(fd, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
+                _sign(fd)
                 return fd
         except BlockingIOError:
             holder = os.pread(fd, 200, 0).decode(errors="replace") or "unknown"
@@ -42,10 +44,18 @@ def lock_file(path: Path) -> int:
             raise LockHeld(holder) from None
         except FileNotFoundError:
             pass
-        except OSError:  # a full disk
+        except OSError:
             os.close(fd)
             raise
         os.close(fd)  # the folder was deleted, and perhaps made anew, between open and lock
+
+
+def _sign(fd: int) -> None:
+    try:
+        os.pwrite(fd, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from base.errors import CollectionError, CollectionLocked, CollectionNotFound, DiskFull
-from base.files import NO_SPACE, disk_problem
+from base.errors import CollectionError, CollectionLocked, CollectionNotFound
+from base.files import disk_error
 from base.locks import LockHeld, lock_file
 
 
@@ -29,6 +29,5 @@ def lock_writer(folder: Path, name: str) -> int:
 
 def cannot_be_written(name: str, path: Path, error: OSError) -> CollectionError:
     """What to raise where the disk refuses something at `path` of the collection `name`."""
-    why = disk_problem(error, path) or f"{path}: {error.strerror}"
-    kind = DiskFull if error.errno in NO_SPACE else CollectionError
-    return kind(f"collection {name!r} cannot be written to: {why}")
+    why = disk_error(error, path) or CollectionError(f"{path}: {error.strerror}")
+    return type(why)(f"collection {name!r} cannot be written to: {why}")

@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from zlib import crc32
 
 from base.errors import GlimpseError, InputError, LabelSetExists, LabelSetNotFound
-from base.files import disk_problem, kept_bytes, write_whole
+from base.files import disk_error, kept_bytes, write_whole
 from base.locks import folder_lock
 from base.names import NAME
 from encoder.zero_shot.prompts import Label, as_labels, check_templates, prompts_of
@@ -73,7 +72,7 @@ class LabelSet:
 
     @property
     def tag(self) -> str:
-        """Of all that it is, as it is kept: another set has another."""
+        """Of all that it is, as it is kept, and its checksum there: another set has another."""
         return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:32]
 
     @property
@@ -193,7 +192,7 @@ class LabelSets:
             kept = json.loads(kept_bytes(path))
             checksum = kept.pop("checksum", None)  # None: kept before there was one
             read = LabelSet.of_json(kept)
-            if checksum not in (None, _checksum(read)) or kept != read.to_json():
+            if checksum not in (None, read.tag) or kept != read.to_json():
                 raise ValueError("it is not what was kept")
             return replace(read, name=name)
         except FileNotFoundError:
@@ -244,12 +243,12 @@ class LabelSets:
                 if only_new and not is_new:
                     raise LabelSetExists(f"there is a label set {name!r} already")
                 label_set = made(self._unless_damaged(name))
-                write_whole(path, json.dumps({**label_set.to_json(), "checksum": _checksum(label_set)}))
+                write_whole(path, json.dumps({**label_set.to_json(), "checksum": label_set.tag}))
         except OSError as error:
             said = (
                 f"label set {name!r} cannot be kept: {error.strerror}; make room, or let the data folder be written to"
             )
-            raise GlimpseError(disk_problem(error, path) or said) from error
+            raise (disk_error(error, path) or GlimpseError(said)) from error
         return replace(label_set, name=name), is_new
 
     def delete(self, name: str, check: Callable[[LabelSet | None], object] = lambda before: None) -> None:
@@ -294,8 +293,3 @@ def _label_of_json(content: str | Mapping[str, Any]) -> str | Label:
     if not all(isinstance(text, str) for text in (name, *synonyms, *prompts)):
         raise TypeError("a label is not made of texts")
     return Label(name, tuple(synonyms), tuple(prompts))
-
-
-def _checksum(label_set: LabelSet) -> int:
-    """CRC-32 of it as JSON."""
-    return crc32(json.dumps(label_set.to_json()).encode())

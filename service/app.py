@@ -24,6 +24,7 @@ from index.collection import use_store
 from service.disk import DataDisk
 from service.errors import ErrorAnswer, add_handlers, documented
 from service.http.auth import ReadOnly, RequireKey, check_exposure, keyring_of
+from service.http.conditions import only_known
 from service.http.connections import PatientHttp, take_descriptors
 from service.http.gateway import BehindProxy
 from service.http.idempotency import Idempotent, tell_of_keys
@@ -69,7 +70,9 @@ def _routes() -> list[BaseRoute]:
     api = APIRouter(responses={500: {"model": ErrorAnswer, "description": "Internal Server Error"}})
     for resource in API:
         api.include_router(
-            resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429, 501, 503)
+            resource.router,
+            dependencies=[Depends(KEY), Depends(only_known)],
+            responses=documented(401, 403, 421, 429, 501, 503),
         )
     for resource in OPEN:
         api.include_router(resource.router)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from base import errors
-from base.files import disk_problem
+from base.files import disk_error
 from base.words import Wrong, first_wrong
 from service.keys import sees_places
 
@@ -195,11 +195,10 @@ def _told(request: Request, what: object) -> str:
 
 async def _of_disk(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OSError)
-    problem = disk_problem(error)
+    problem = disk_error(error)
     if problem is None:
         raise error
-    log.error("%s %s: %s", request.method, request.url.path, problem)
-    return refuse_to_answer(500, _told(request, problem), code="disk_error")
+    return await _of_glimpse(request, problem)
 
 
 async def _of_validation(_: Request, error: Exception) -> JSONResponse:

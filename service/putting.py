@@ -61,7 +61,7 @@ class Putting:
             Refusal: others write to the collection; none of these was written.
         """
         fingerprint = self._inference.encoder.fingerprint
-        self.collection.check_model(fingerprint)
+        await run_in_threadpool(self.collection.check_model, fingerprint)
         self._service.decoders.check_room()
         if any(one.image_url is not None for one in asked):
             self._inference.check_room_to_fetch()

@@ -32,6 +32,9 @@ from index.collection import (
     open_collection,
 )
 from labelling.label_sets import LabelSet, LabelSets
+from labelling.outputs.asked import OutputsAsked
+from labelling.runs.kept import LabelRuns
+from labelling.runs.report import SourceAsked
 from service import keys
 from service.backup.archive import BackupDamaged, opened
 from service.backup.contents import KNOWN, SECRETS
@@ -318,6 +321,9 @@ def test_a_folder_that_is_not_empty_is_left_alone_unless_told(data: Path, tmp_pa
     with open_collection(other, "mine", writable=True):
         held = ran("restore", "--all", file, "--force", "--data", other, code=1)
         assert "is being written to" in held.stderr
+    with LabelRuns(other).make(SourceAsked(folder=str(tmp_path)), OutputsAsked()):
+        held = ran("restore", "--all", file, "--force", "--data", other, code=1)
+        assert "is at work in process" in held.stderr
     (other / "jobs").mkdir()
     lock = JobStore(other).lock()
     assert lock is not None

@@ -6,13 +6,15 @@ import os
 import shutil
 import tempfile
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from service_world import add_collection, client_of, draw, error_of, settings_for, tiny_encoder, until
+from service_world import add_collection, client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
 from base.errors import DiskUnavailable
+from index.local.catalog.sqlite.database import Database
 from service.app import create_app
 from service.collections import opened
 from service.disk import DataDisk
@@ -150,3 +152,41 @@ def test_a_disk_that_hangs_or_fails_holds_up_its_own_collection_alone(tmp_path, 
         disk.come_back()
         until(lambda: search("far").status_code == 200)
         assert problem() is None
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_the_event_loop_waits_for_no_disk_but_that_of_the_data_folder(tmp_path, monkeypatch, is_near):
+    """On the loop it is asked by what model a near collection was made, for each search by words; else nothing is."""
+    monkeypatch.setattr("index.local.collection.is_on_disk_of", lambda *_: is_near)
+    reading, read_by = Database.reading, []
+
+    def noted(database):
+        read_by.append((threading.get_ident(), "".join(traceback.format_stack())))
+        return reading(database)
+
+    monkeypatch.setattr(Database, "reading", noted)
+    with world(tmp_path, n=2) as (client, _, _):
+        loop = client.portal.call(threading.get_ident)
+        one, image = "/v1/collections/pictures", picture(7)
+        reads = [
+            ("POST", f"{one}/search", {"json": {"text": "a boat"}}),
+            ("POST", f"{one}/search/batch", {"json": {"searches": [{"text": "a boat"}, {"id": 1}]}}),
+            ("POST", "/v1/search", {"json": {"collections": ["pictures"], "text": "a boat"}}),
+            ("POST", "/knn-service", {"json": {"text": "a boat", "indice_name": "pictures"}}),
+            ("POST", "/v1/classify", {"json": {"collection": "pictures", "id": 1, "labels": ["a", "b"]}}),
+        ]
+        writes = [
+            ("POST", f"{one}/texts", {"json": {"texts": ["a"]}}),
+            ("POST", f"{one}/images", {"files": {"file": image}}),
+            ("PUT", f"{one}/entries/own", {"json": {"text": "b"}}),
+            ("PUT", one, {"json": {"model": "tiny", "title": "t"}}),
+            ("PATCH", one, {"json": {"title": "u"}}),
+        ]
+        others = [("GET", f"{one}{rest}", {}) for rest in ("", "/images", "/images/1", "/columns", "/map", "/changes")]
+        for method, path, sent in [*reads, *writes, *others]:
+            del read_by[:]
+            answer = client.request(method, path, **sent)
+            assert answer.status_code < 500, answer.text
+            on_loop = [stack for thread, stack in read_by if thread == loop]
+            assert read_by or path.endswith("map")
+            assert not [stack for stack in on_loop if not (is_near and "in told_by" in stack)], (method, path, on_loop)

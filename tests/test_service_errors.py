@@ -348,7 +348,6 @@ ROOT = Path(__file__).parents[1]
 NOT_BY_NAME = {  # answers whose code stands elsewhere than beside their status
     (403, "expired_signature"), (403, "folder_refused"), (403, "invalid_signature"),
     (404, "folder_refused"), (404, "not_found"), (405, "method_not_allowed"), (412, "changed_meanwhile"),
-    (500, "disk_error"),
 }  # fmt: skip
 # which no route answers with
 OF_COMMANDS = {"backup_damaged", "embed_job_busy", "given_up", "invalid_xmp", "no_ray", "training_error"}

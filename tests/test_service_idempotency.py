@@ -194,7 +194,7 @@ def test_a_full_disk_is_told_and_nothing_done(here: Any, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(kept_answers, "write_whole", full)
     error = error_of(add(client, "k", "red"), 500)
-    assert (error["code"], "free some space" in error["message"]) == ("disk_error", True)
+    assert (error["code"], "free some space" in error["message"]) == ("disk_full", True)
     assert count(client) == 2
     monkeypatch.undo()
     assert add(client, "k", "red").status_code == 200

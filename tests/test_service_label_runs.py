@@ -599,3 +599,49 @@ def test_a_page_is_found_by_an_index_however_many_images_there_are(tmp_path):
             [plan, *more] = store._db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
             assert "USING INDEX" in plan[3] or "PRIMARY KEY" in plan[3], (plan, sql)
             assert not more
+
+
+def test_a_full_disk_hides_no_run_and_lets_go_of_one(on_own_disk, tmp_path_factory):
+    on_own_disk(f"""
+import tempfile
+from service_world import client_of, draw, error_of, settings_for, tiny_encoder
+from service.app import create_app
+from test_service_label_runs import Here
+
+elsewhere = Path({str(tmp_path_factory.mktemp("elsewhere"))!r})
+tempfile.tempdir = str(disk)
+encoder, photos = tiny_encoder(elsewhere), draw(elsewhere / "photos", 4)
+with client_of(create_app(settings_for(disk, job_roots=(str(photos[0].parent),)), encoder)) as client:
+    run = Here(client, encoder, disk, photos).label()
+    client.put("/v1/label-sets/pets", json={{"labels": ["a"]}})
+    one = f"/v1/label-runs/{{run}}"
+    shown = ["", "/images", "/bars", "/table", "/images/1/content", "/images/1/thumbnail"]
+    before = [client.get(one + each).content for each in shown]
+    ballast = os.open(disk / "ballast", os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(ballast, bytes(512))
+    except OSError:
+        pass
+    assert [each["id"] for each in client.get("/v1/label-runs").json()["label_runs"]] == [run]
+    assert [client.get(one + each).content for each in shown] == before
+    for refused in (
+        client.post(f"{{one}}/review", json={{"items": [{{"image": 1, "verdict": "accept"}}]}}),
+        client.post(f"{{one}}/save-label-set", json={{"name": "kept"}}),
+        client.put("/v1/label-sets/pets", json={{"labels": ["b"]}}),
+        client.post("/v1/jobs", json={{"kind": "label", "folder": str(photos[0].parent), "labels": ["a"]}}),
+    ):
+        error = error_of(refused, 500)
+        assert (error["code"], "the disk is full; free some space" in error["message"]) == ("disk_full", True), error
+    assert client.delete(one).status_code == 204
+    assert client.get("/v1/label-runs").json()["label_runs"] == []
+""")
+
+
+def test_a_damaged_run_can_be_forgotten(here):
+    run = here.label()
+    file = here.data / "label-runs" / run / "run.sqlite"
+    file.write_bytes(bytes(100) + file.read_bytes()[100:])
+    error_of(here.client.get(f"{RUNS}/{run}"), 500)
+    assert here.client.delete(f"{RUNS}/{run}").status_code == 204
+    assert not file.parent.exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,7 +113,8 @@ class LocalStore:
             if lock is not None:
                 os.close(lock)
             elif isinstance(error, DiskFull) and not read_only:  # SQLite needs space, even to read what it may write
-                return LocalCollection(folder, None, read_only=True)
+                with suppress(CollectionError):  # of a killed writer's last commits only who may write knows
+                    return LocalCollection(folder, None, read_only=True)
             raise
 
     def info(self, name: str, *, read_only: bool = False) -> CollectionInfo:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from base.arrays import DAMAGED
 from base.errors import CollectionError, CollectionNotFound
-from base.files import disk_problem, write_whole
+from base.files import disk_error, write_whole
 from base.progress import Progress
 from index.collection import Collection
 from index.map.fit import fit, named
@@ -96,8 +96,8 @@ def make_map(
     try:
         write_whole(path, _content(made))
     except OSError as error:
-        why = disk_problem(error, path) or f"{path}: {error.strerror}"
-        raise CollectionError(f"the map of {collection.name!r} cannot be kept: {why}") from error
+        why = disk_error(error, path) or CollectionError(f"{path}: {error.strerror}")
+        raise type(why)(f"the map of {collection.name!r} cannot be kept: {why}") from error
     return made
 
 

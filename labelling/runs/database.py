@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from base.errors import GlimpseError, RunNotFound
-from base.sqlite_files import FAILING, is_full, may_be_written, opened_as_it_lies
+from base.errors import DiskError, DiskFull, GlimpseError, RunNotFound
+from base.sqlite_files import FAILING, Unmerged, is_full, may_be_written, opened_as_it_lies
 from labelling.runs.tables import SCHEMA, SEALS, VECTOR_SEAL, VERSION, seal
 
 
@@ -31,9 +31,16 @@ class RunDatabase:
 
     def __init__(self, path: Path, *, reads: bool = False, read_only: bool = False) -> None:
         self.path = path
-        with self._errors():
-            as_it_lies = read_only or (reads and path.exists() and not may_be_written(path))
-            self._db = opened_as_it_lies(path, self._connect)[1] if as_it_lies else self._connect("mode=rwc")
+        as_it_lies = read_only or (reads and path.exists() and not may_be_written(path))
+        try:
+            self._db = self._opened(as_it_lies=as_it_lies)
+        except DiskFull as error:  # SQLite needs space, even to read what it may write
+            if not reads:
+                raise
+            try:
+                self._db = self._opened(as_it_lies=True)
+            except Unmerged:
+                raise error from None
         try:
             with self._errors():
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -50,6 +57,10 @@ class RunDatabase:
         except BaseException:
             self.close()
             raise
+
+    def _opened(self, *, as_it_lies: bool) -> sqlite3.Connection:
+        with self._errors():
+            return opened_as_it_lies(self.path, self._connect)[1] if as_it_lies else self._connect("mode=rwc")
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}?{mode}"
@@ -102,7 +113,7 @@ class RunDatabase:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_full(self.path)):
-                raise GlimpseError(
+                raise DiskFull(
                     f"{self.path}: the disk is full; free some space, and the same command goes on"
                 ) from error
             # our statements fit our tables: one that does not is damage too, and a text that is none (without a code)
@@ -110,7 +121,7 @@ class RunDatabase:
             if not is_ours and code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, 0):
                 raise self.damaged(error) from error
             if code == sqlite3.SQLITE_IOERR:
-                raise GlimpseError(f"{self.path}: {FAILING}") from error
+                raise DiskError(f"{self.path}: {FAILING}") from error
             raise GlimpseError(f"{self.path}: {error}") from error
 
     @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 import time
@@ -16,7 +17,7 @@ from base.sqlite_files import Unmerged
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Judge
 from labelling.runs.report import RunInfo, SourceAsked
-from labelling.runs.run import Run
+from labelling.runs.run import Run, lock_run
 from labelling.runs.store import RunStore
 
 log = logging.getLogger(__name__)
@@ -84,9 +85,16 @@ class LabelRuns:
         return Run(self._find(name), reads=True, read_only=self._read_only)
 
     def forget(self, name: str) -> None:
-        """Forget a run; what it wrote stays as it is, and can no longer be taken back. RunNotFound, RunBusy."""
-        with self.open(name) as run:
-            shutil.rmtree(self._folder / run.id)
+        """Forget a run, damaged or not; what it wrote stays as it is, and can no longer be taken back.
+
+        Raises RunNotFound, RunBusy, and OSError where the disk does not let go of it.
+        """
+        folder = self._find(name)
+        lock = lock_run(folder)  # not opened: that takes room, of which a full disk has none
+        try:
+            shutil.rmtree(folder)
+        finally:
+            os.close(lock)
 
     def _find(self, name: str) -> Path:
         if name == LAST:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from base.errors import GlimpseError, InputError, RunBusy, RunNotFound
+from base.errors import DiskFull, InputError, RunBusy, RunNotFound
 from base.files import NO_SPACE
 from base.locks import LockHeld, lock_file
 from labelling.labeller import Labeller
@@ -52,7 +52,7 @@ class Run:
     ) -> None:
         self.id = folder.name
         self._judge = judge
-        self._lock = None if reads else _locked(folder)
+        self._lock = None if reads else lock_run(folder)
         try:
             self.store = RunStore(folder / "run.sqlite", reads=reads, read_only=read_only)
         except BaseException:
@@ -198,7 +198,7 @@ class Run:
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-            raise GlimpseError(
+            raise DiskFull(
                 f"run {self.id}: a disk that it writes to is full; free some space, and the same command goes on. What "
                 f"is done by now stays; glimpse label --undo {self.id} takes it back"
             ) from error
@@ -262,7 +262,8 @@ class Run:
                 self.store.set(fingerprint=source.fingerprint, model=source.model)
 
 
-def _locked(folder: Path) -> int:
+def lock_run(folder: Path) -> int:
+    """Take the lock of the run in a folder; held until the descriptor is closed. RunNotFound, RunBusy."""
     try:
         return lock_file(folder / "lock")
     except LockHeld as error:

@@ -17,6 +17,8 @@ from index.collection import collection_names
 from index.local.layout import own_folder, sweep
 from index.writer_lock import lock_writer
 from labelling.label_sets import LabelSets
+from labelling.runs.kept import FOLDER as LABEL_RUNS
+from labelling.runs.run import lock_run
 from service.backup.archive import (
     ArchiveReader,
     BackupDamaged,
@@ -69,6 +71,7 @@ def restore_all(
 
     Raises:
         InputError: `data` is not empty, is in use, or has no room; as `opened`.
+        CollectionLocked, RunBusy: others write to it.
         BackupDamaged, CollectionDamaged: nothing was changed.
         OSError: a full disk, say; nothing was changed.
     """
@@ -184,7 +187,7 @@ def _check_room(data: Path, manifest: Manifest) -> None:
 
 
 def _hold_all(data: Path, held: ExitStack) -> None:
-    """Have nobody else write in the data folder until the stack ends. CollectionLocked, InputError."""
+    """Have nobody else write in the data folder until the stack ends. CollectionLocked, RunBusy, InputError."""
     store = JobStore(data)
     if store.folder.is_dir():
         if (fd := store.lock()) is None:
@@ -192,3 +195,5 @@ def _hold_all(data: Path, held: ExitStack) -> None:
         held.callback(os.close, fd)
     for name in collection_names(data):
         held.callback(os.close, lock_writer(data / COLLECTIONS / name, name))
+    for run in (data / LABEL_RUNS).glob("*/run.sqlite"):  # one at work has moved files that it alone can put back
+        held.callback(os.close, lock_run(run.parent))

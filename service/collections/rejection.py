@@ -60,7 +60,7 @@ class Rejections:
 
     async def _measure_if_due(self, name: str) -> None:
         collection = await asyncio.to_thread(self._collections.get, name)
-        ref, fingerprint = collection.made_by()
+        ref, fingerprint = await asyncio.to_thread(collection.made_by)
         model = self._models.of(ref, fingerprint)
         if await asyncio.to_thread(is_due, collection, fingerprint):
             encoder = await asyncio.to_thread(self._models.encoder, model, self._stop)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import CollectionError, GlimpseError, QuotaExceeded
-from base.files import disk_problem, fsync_file, whole_file
+from base.files import disk_error, fsync_file, whole_file
 from encoder.encoder import Vectors
 from encoder.image import Picture, sha256_of
 from index.collection import Collection, Entry
@@ -62,7 +62,7 @@ class Uploads:
                 fsync_file(folder.parent)
         except OSError as error:
             said = f"an upload cannot be kept: {error.strerror}; make room, or let the data folder be written to"
-            raise CollectionError(disk_problem(error, path.parent) or said) from error
+            raise (disk_error(error, path.parent) or CollectionError(said)) from error
 
     @contextmanager
     def coming(self, collection: Collection, files: Mapping[Path, bytes]) -> Iterator[None]:

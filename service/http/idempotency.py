@@ -23,8 +23,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from base.errors import IdempotencyKeyReused, OutcomeUnknown, RequestUnderWay
-from base.files import disk_problem
+from base.errors import DiskError, IdempotencyKeyReused, OutcomeUnknown, RequestUnderWay
+from base.files import disk_error
 from base.reading import only_reads
 from service.errors import documented, refuse_to_answer
 from service.http.headers import header_of
@@ -33,7 +33,6 @@ from service.http.kept_answers import KeptAnswer, KeptAnswers, Place
 log = logging.getLogger(__name__)
 
 HEADER = "Idempotency-Key"
-DISK = "disk_error"
 LONGEST = 255  # characters
 ONCE = re.compile(r"/v1/(jobs|collections/[^/]+/texts|label-runs/[^/]+/review/undo)")  # POSTs that do more each time
 UNFINISHED = "unfinished"
@@ -77,9 +76,8 @@ class Idempotent:
             except RequestUnderWay as error:
                 return refuse_to_answer(409, str(error), code=error.code, headers={"Retry-After": "1"})
             except OSError as error:
-                return refuse_to_answer(
-                    500, disk_problem(error) or f"no answer can be kept: {error.strerror}", code=DISK
-                )
+                problem = disk_error(error) or DiskError(f"no answer can be kept: {error.strerror}")
+                return refuse_to_answer(500, str(problem), code=problem.code)
 
     async def _answer_once(self, scope: Scope, body: bytes, asked: str, there: Place) -> Response:
         if there.asked not in (None, asked):

@@ -12,6 +12,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Refusal, refuse_to_answer
+from service.http.conditions import Unmodified
 from service.http.headers import headers_of
 
 ZLIB, GZIP = 15, 31  # zlib's wbits: a window of 32 KiB, and which head is expected
@@ -28,14 +29,14 @@ WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
 class Packed:
-    """Packs answers to GET for who takes gzip: lists, columns, the page's files.
+    """Packs answers to GET for who takes gzip: lists, columns, the page's files; nothing of what the client has.
 
     Answers to POST go as they are: searches and vectors are asked for hundreds of times a second, mostly from near by.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._packing = GZipMiddleware(app, LEAST, LEVEL, exclude_content_types=PACKED_ALREADY)
+        self._packing = GZipMiddleware(Unmodified(app), LEAST, LEVEL, exclude_content_types=PACKED_ALREADY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import CollectionLocked, CollectionNotFound, GlimpseError, Overloaded
-from base.files import disk_problem
+from base.files import disk_error
 from service.collections.opened import OpenCollections
 from service.errors import described
 from service.inference.known_models import ServedModel
@@ -250,4 +250,4 @@ class Jobs:
 
 def _unkept(error: OSError) -> GlimpseError:
     said = f"the job cannot be kept: {error.strerror}; make room, or let the data folder be written to"
-    return GlimpseError(disk_problem(error) or said)
+    return disk_error(error) or GlimpseError(said)

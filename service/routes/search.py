@@ -15,7 +15,7 @@ from encoder.cut import CutTexts
 from encoder.unread import UnreadWords
 from index.collection import Collection, Hit
 from index.search.together import Together
-from service.deps import CollectionDep, CollectionsDep, PatienceDep, check_images, check_texts, settings, signs
+from service.deps import CollectionDep, CollectionsDep, PatienceDep, check_images, check_texts, settings, signs, told_by
 from service.errors import Refusal, documented
 from service.http.direct_route import DirectRoute
 from service.queries import Failed, Place, Wanted, find_each, model_of, queries_of
@@ -148,9 +148,8 @@ async def found(
     collection: Collection, wanted: Sequence[Wanted], request: Request
 ) -> tuple[list[list[Hit] | Failed], UnreadWords]:
     """What a collection has for each, or why that cannot be told; and the words that its model has never read."""
-    place = Place(
-        collection.dim, partial(model_of, collection, request), collection.vectors, partial(_ids_of, collection)
-    )
+    dim = await told_by(collection, lambda: collection.dim)
+    place = Place(dim, partial(model_of, collection, request), collection.vectors, partial(_ids_of, collection))
     queries, unread = await queries_of(wanted, place)
     look = partial(find_each, MeasuredReads(collection), queries, [each.place for each in wanted])
     return await run_in_threadpool(look), unread

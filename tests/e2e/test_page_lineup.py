@@ -222,7 +222,11 @@ def test_a_label_set_that_somebody_changed_is_shown_as_it_is_and_overwritten_by_
     playwright.expect(dialog.get_by_role("alert")).to_have_text(
         "The set ours is gone meanwhile, or cannot be read. Save it anew, or choose another name."
     )
+    httpx.put(place, json={"labels": ["theirs"]})  # whoever else has it anew meanwhile
     dialog.get_by_role("button", name="Save it anew").click()
+    playwright.expect(dialog.get_by_role("alert")).to_contain_text("meanwhile: it is of theirs now.")
+    assert httpx.get(place).json()["labels"] == ["theirs"]
+    dialog.get_by_role("button", name="Replace it").click()
     playwright.expect(dialog).to_be_hidden()
     assert httpx.get(place).json()["labels"] == ["cat", "fish", "boat"]
     httpx.delete(place)

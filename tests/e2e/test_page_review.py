@@ -189,7 +189,7 @@ def test_what_somebody_else_has_said_is_neither_overwritten_nor_taken_back(opene
 
 
 def test_a_label_set_of_that_name_is_replaced_by_who_says_so(opened: Any, url: str, run: str) -> None:
-    page = opened(f"/?v=review&run={run}", expected=("412",))
+    page = opened(f"/?v=review&run={run}", expected=("412", "404"))
     with Client(url) as client:
         client.keep_label_set("theirs", ["a"])
         page.locator("#view-review .menu summary").click()
@@ -203,6 +203,13 @@ def test_a_label_set_of_that_name_is_replaced_by_who_says_so(opened: Any, url: s
         replace.click()
         expect(page.locator("#said-text")).to_contain_text("Somebody has changed the label set theirs")
         assert client.label_set("theirs").labels == ["a", "b"]
+        client.delete_label_set("theirs")
+        replace.click()
+        expect(page.locator("#said-text")).to_contain_text("The label set theirs is gone meanwhile")
+        client.keep_label_set("theirs", ["c"])  # whoever else has it anew meanwhile
+        page.get_by_role("button", name="Save as label set").click()
+        expect(page.locator("#said-text")).to_contain_text("there is a label set 'theirs' already")
+        assert client.label_set("theirs").labels == ["c"]
         replace.click()
         expect(page.locator("#said-text")).to_contain_text("are kept as the label set theirs")
         assert client.label_set("theirs").labels == LABELS

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import AfterValidator
@@ -45,7 +46,21 @@ from service.schemas.collections.catalogue import (
 from service.schemas.collections.entries import DescribedForm, PatchRequest
 from service.schemas.search import RecordAnswer
 
-router = APIRouter(prefix="/v1/collections/{collection}/entries", tags=["catalogue"])
+
+async def in_utf8(request: Request) -> None:
+    """422 for an id in another coding: servers put one and the same sign for all that is no UTF-8, so several ids
+    would be one.
+    """
+    if "\ufffd" not in request.scope["path"]:
+        return
+    try:
+        unquote_to_bytes(request.scope["raw_path"]).decode()
+    except UnicodeDecodeError:
+        message = "external_id: must be UTF-8, as %C3%A9 for an e with an accent; this address is in another coding"
+        raise Refusal(422, message, code="invalid_request", param="external_id") from None
+
+
+router = APIRouter(prefix="/v1/collections/{collection}/entries", tags=["catalogue"], dependencies=[Depends(in_utf8)])
 
 STEP = 1000  # entries changed or deleted in one turn of the writer; others write in between
 

@@ -83,7 +83,7 @@ async def put(
             raise Refusal(412, f"there is a collection {name!r} already", code="collection_exists")
         collection = await run_in_threadpool(collections.get, name)
         if asked is not None and asked.model:
-            collection.check_model(card.fingerprint)
+            await run_in_threadpool(collection.check_model, card.fingerprint)
         if config is not None and config != await run_in_threadpool(lambda: collection.index_config):
             await collections.writers.write(name, lambda writer: writer.compact(config))
         if asked is not None and (asked.quota is not None or "title" in asked.model_fields_set):

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from base.errors import InputError
 from service.deps import CollectionDep, PatienceDep, ServiceDep, json_body
 from service.errors import Refusal, documented
+from service.http.conditions import names
 from service.schemas.collections.overview import BINARY, BitmapRequest, as_bytes, bitmap
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["overview"])
@@ -43,7 +44,7 @@ async def get_columns(
     def read() -> tuple[bytes | None, str]:
         if if_none_match is not None:
             tag = _tag(collection.columns_state(), kept.mark())
-            if tag in if_none_match:
+            if names(if_none_match, tag):
                 return None, tag
         columns = collection.columns()
         placed = kept.placed(columns.ids)

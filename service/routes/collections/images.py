@@ -42,6 +42,7 @@ from service.deps import (
 from service.errors import Refusal, documented
 from service.http.auth import is_foreign
 from service.http.bodies import FILES, form_of, from_fields, images_of, media_type
+from service.http.conditions import names
 from service.inference.images import (
     CONTENT_TYPES,
     FileChanged,
@@ -147,7 +148,7 @@ async def upload(
     """
     started = time.perf_counter()
     fingerprint = inference.encoder.fingerprint
-    collection.check_model(fingerprint)
+    await run_in_threadpool(collection.check_model, fingerprint)
     files = Uploads(settings.data, collection.name)
 
     def read(name: str, data: bytes) -> Upload | ImageError:
@@ -243,7 +244,8 @@ def media_type_of(path: Path) -> str:
 
 def sent(file: BinaryIO, media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
     """An open file as it is, closed at the end."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     headers = {**headers, "Content-Security-Policy": "default-src 'none'; sandbox", "Content-Length": str(size)}
     pieces = _pieces(file)
     weakref.finalize(pieces, file.close)  # of a client that left before the first of them nobody asks for any
@@ -269,7 +271,7 @@ async def get_thumbnail(
     side = size_for(size)
     if version := record.sha256 or record.mtime_ns:
         headers["ETag"] = f'"{version}-{side}.webp"'
-        if if_none_match is not None and headers["ETag"] in if_none_match:
+        if names(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
     with _as_indexed():
         webp = await run_in_threadpool(_kept, record, uploads, side, service)

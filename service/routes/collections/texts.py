@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from fastapi import Depends
+from starlette.concurrency import run_in_threadpool
 
 from index.collection import Collection, Entry
 from service.collections.metadata import merge_patch
@@ -32,8 +33,8 @@ async def add(
     started = time.perf_counter()
     check_texts(len(asked.texts), settings, "texts")
     fingerprint = inference.encoder.fingerprint
-    collection.check_model(fingerprint)
-    collection.check_room(len(asked.texts))
+    await run_in_threadpool(collection.check_model, fingerprint)
+    await run_in_threadpool(collection.check_room, len(asked.texts))
     metadata = [merge_patch(merge_patch({}, asked.patch()), text.patch()) for text in asked.texts]
     vectors = await inference.texts([text.text for text in asked.texts])
     new = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from io import TextIOWrapper
-from tempfile import TemporaryFile
+from tempfile import SpooledTemporaryFile
 from types import EllipsisType
 from typing import Annotated, BinaryIO, cast
 
@@ -27,6 +27,7 @@ from service.deps import (
     json_body,
 )
 from service.errors import documented
+from service.http.conditions import names
 from service.jobs.label_runs import TOOL
 from service.routes.collections.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
 from service.routes.labelling.label_sets import OnlyIfDep
@@ -57,6 +58,7 @@ router = APIRouter(prefix=PREFIX, tags=["label runs"])
 NameDep = Annotated[str, Path(alias="run", pattern=f"^{ID.pattern}$")]
 ImageDep = Annotated[int, Path(alias="image", ge=1, le=MAX_ID)]
 GOING = Going(tool=TOOL)
+IN_MEMORY = 4 << 20  # bytes of a table, of some 40,000 images; a longer one needs room on a disk
 LAST = "only this one, by the `last_review` of the run as you saw it; 409 if another is the last by now"
 
 
@@ -167,11 +169,10 @@ def bars(
 def table(name: NameDep, runs: RunsDep) -> StreamingResponse:
     """As they are by now, whether its outputs were brought in step or not. No label: none of them fits."""
     with runs.look(name) as run, ExitStack() as opened:
-        file = cast(BinaryIO, opened.enter_context(TemporaryFile()))
+        file = cast(BinaryIO, opened.enter_context(SpooledTemporaryFile(IN_MEMORY)))
         text = TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
         LabelTable(text).write(run.images())
         text.detach()
-        file.seek(0)
         opened.pop_all()  # `sent` closes it
         return sent(file, "text/csv", {"Content-Disposition": f'attachment; filename="{run.id}.csv"'})
 
@@ -269,7 +270,7 @@ async def get_thumbnail(
         with runs.opened(row):
             return True
 
-    if if_none_match is not None and headers["ETag"] in if_none_match and await run_in_threadpool(is_there):
+    if names(if_none_match, headers["ETag"]) and await run_in_threadpool(is_there):
         return Response(status_code=304, headers=headers)
     key = name, image, row.stamp, side
     if not service.flights.under_way(key):

@@ -16,6 +16,7 @@ from labelling.label_file import each_given
 from labelling.label_sets import LabelSet, LabelSets
 from service.deps import OnlyNew, SettingsDep, ToldDep, json_body
 from service.errors import Refusal, documented
+from service.http.conditions import TAGS, names
 from service.inference.known_models import name_of
 from service.schemas.labelling.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
 
@@ -29,9 +30,8 @@ def label_sets(settings: SettingsDep) -> LabelSets:
 
 LabelSetsDep = Annotated[LabelSets, Depends(label_sets)]
 NameDep = Annotated[str, Path(pattern=f"^{NAME.pattern}$")]
-TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'  # proxies that pack an answer call its tag weak
 AS_SEEN = "the ETag of the set as you saw it: only if it still is that, else 412; *: only if there is one"
-IfMatch = Annotated[str | None, Header(pattern=rf"^(\*|{TAG}([ \t]*,[ \t]*{TAG})*)$", description=AS_SEEN)]
+IfMatch = Annotated[str | None, Header(pattern=TAGS, description=AS_SEEN)]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class OnlyIf:
 
     def check(self, name: str, now: LabelSet | None) -> None:
         """412 if it is none of those; None: none is there, or it is damaged."""
-        if self.if_match is None or (now is not None and (self.if_match == "*" or f'"{now.tag}"' in self.if_match)):
+        if self.if_match is None:
+            return
+        if now is not None and (self.if_match == "*" or names(self.if_match, f'"{now.tag}"')):
             return
         became = "is no more" if now is None else "was changed"
         message = f"label set {name!r} {became} meanwhile, and stays as it is: look at it (GET), then change that one"
@@ -64,7 +66,11 @@ def list_all(kept: LabelSetsDep) -> LabelSetsAnswer:
     return LabelSetsAnswer(label_sets=kept.names())
 
 
-@router.get("/{name}", summary="One label set", responses=documented(404, 422))
+@router.get(
+    "/{name}",
+    summary="One label set",
+    responses=documented(404, 422) | {304: {"description": "as you have it"}},
+)
 def get_one(name: NameDep, kept: LabelSetsDep, told: ToldDep, response: Response) -> LabelSetAnswer:
     """Its labels, templates and mode, and what was learned of them. Its `ETag` is another once anything of that is."""
     found = kept.get(name)

@@ -84,7 +84,7 @@ export class Sets {
       known = null;
     });
     const tell = async (isOther) => {
-      known = await this.#read(name.value).catch(() => ({ name: name.value, labels: [], tag: null })); // gone, or damaged
+      known = await this.#read(name.value).catch(({ status }) => ({ name: name.value, labels: [], tag: null, isGone: status === 404 })); // else damaged
       const { labels, learned } = known;
       const of = labels.length ? `, of ${listed(labels.map(nameOfLabel))}` : "";
       button.textContent = isOther || known.tag ? "Replace it" : "Save it anew";
@@ -128,7 +128,7 @@ export class Sets {
     const seen = known ?? (name === set ? opened : null);
     const body = { labels: set ? opened.labels : labels, templates, mode: mode ?? opened?.mode ?? "single", abstains: none };
     if (set && !templates.length) body.templates = opened.templates;
-    const condition = seen ? seen.tag && { "If-Match": seen.tag } : { "If-None-Match": "*" };
+    const condition = seen && !seen.isGone ? seen.tag && { "If-Match": seen.tag } : { "If-None-Match": "*" };
     const headers = { "Content-Type": "application/json", ...condition };
     this.opened = await this.#read(name, { method: "PUT", body: JSON.stringify(body), headers });
     const made = this.opened;

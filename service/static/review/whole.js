@@ -41,8 +41,11 @@ export class Whole {
       this.attempt(async () => {
         const headers = known ? known.tag && { "If-Match": known.tag } : { "If-None-Match": "*" };
         await this.app.api.post(`${this.place}/save-label-set`, { name: wanted }, { headers }).catch(async (error) => {
-          offer(error.status === 412 ? { tag: await this.#tag(wanted) } : null);
-          throw error.code === CHANGED ? new Error(`Somebody has changed the label set ${wanted} meanwhile. Replace it, or choose another name.`) : error;
+          const tag = error.status === 412 ? await this.#tag(wanted) : undefined;
+          offer(tag === undefined ? null : { tag });
+          if (error.code !== CHANGED) throw error;
+          throw new Error(tag === undefined ? `The label set ${wanted} is gone meanwhile. Save it anew, or choose another name.`
+            : `Somebody has changed the label set ${wanted} meanwhile. Replace it, or choose another name.`);
         });
         offer(null);
         this.app.say(`The labels, with what you said as examples, are kept as the label set ${wanted}.`);
@@ -50,10 +53,10 @@ export class Whole {
     } }, name, button);
   }
 
-  // Of a label set as it is by now; null: it is gone, or damaged.
+  // Of a label set as it is by now; null: it cannot be read, undefined: it is gone.
   async #tag(name) {
-    const answer = await this.app.api.raw(`v1/label-sets/${encodeURIComponent(name)}`).catch(() => null);
-    return answer?.headers.get("ETag") ?? null;
+    const answer = await this.app.api.raw(`v1/label-sets/${encodeURIComponent(name)}`).catch(({ status }) => status === 404 ? undefined : null);
+    return answer && answer.headers.get("ETag");
   }
 
   download() {

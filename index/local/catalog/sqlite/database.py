@@ -16,7 +16,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, InputError
-from base.files import fsync_file
+from base.files import disk_error, fsync_file
 from base.sqlite_files import Lies, Unmerged, as_it_lies, may_be_written, opened_as_it_lies
 from index.local.catalog.sqlite.errors import UNWRITABLE, code_of, damaged, named
 from index.local.catalog.sqlite.pool import Pool
@@ -241,7 +241,7 @@ class Database:
         except BaseException as error:
             path.unlink(missing_ok=True)
             if isinstance(error, OSError):
-                raise CollectionError(f"{path}: {error.strerror}") from error
+                raise (disk_error(error, path) or CollectionError(f"{path}: {error.strerror}")) from error
             raise
         finally:
             for suffix in ("-journal", "-wal", "-shm"):

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from base.errors import CollectionDamaged, CollectionError, DiskFull
+from base.errors import CollectionDamaged, CollectionError, DiskError, DiskFull
 from base.sqlite_files import FAILING, is_full
 
 UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)  # what is said of a file that one may not write
@@ -20,9 +20,9 @@ def named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_full(path)):
         return DiskFull(f"{path}: the disk is full; free some space and try again (nothing was changed)")
     if code == sqlite3.SQLITE_IOERR:
-        return CollectionError(f"{path}: {FAILING}")
+        return DiskError(f"{path}: {FAILING}")
     if code == sqlite3.SQLITE_READONLY:
-        return CollectionError(f"{path}: on a read-only disk or not yours to write; make it writable and try again")
+        return DiskError(f"{path}: on a read-only disk or not yours to write; make it writable and try again")
     if code == sqlite3.SQLITE_CANTOPEN and path.exists() and not os.access(path, os.R_OK):
         return CollectionError(f"{path}: may not be read by this user; give it read permission (chmod u+r)")
     if code == sqlite3.SQLITE_CANTOPEN:
