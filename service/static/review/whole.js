@@ -52,14 +52,14 @@ export class Whole {
 
   // Of a label set as it is by now; null: it is gone, or damaged.
   async #tag(name) {
-    const answer = await this.app.api.raw(`v1/label-sets/${encodeURIComponent(name)}`).catch(() => null);
+    const answer = await this.app.api.raw(`v1/label-sets/${encodeURIComponent(name)}`, "blob").catch(() => null);
     return answer?.headers.get("ETag") ?? null;
   }
 
   download() {
     return this.attempt(async () => {
-      const blob = await (await this.app.api.raw(`${this.place}/table`)).blob();
-      saveFile(URL.createObjectURL(blob), `${this.id}.csv`);
+      const { body } = await this.app.api.raw(`${this.place}/table`, "blob");
+      saveFile(URL.createObjectURL(body), `${this.id}.csv`);
     });
   }
 
