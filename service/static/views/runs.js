@@ -34,7 +34,8 @@ export function mount(root, app) {
   }
 
   function explain(heading, ...more) {
-    root.replaceChildren(el("div", { class: "empty" }, el("h1", {}, heading), ...more.map((one) => (typeof one === "string" ? el("p", {}, one) : one))));
+    const said = el("div", { class: "empty" }, el("h1", {}, heading), ...more.map((one) => (typeof one === "string" ? el("p", {}, one) : one)));
+    if (!root.firstChild?.isEqualNode(said)) root.replaceChildren(said); // else it is said already
   }
 
   const back = () => el("a", { class: "back", href: app.href({ run: null, with: null }) }, "‹ All runs");

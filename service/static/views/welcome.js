@@ -6,6 +6,7 @@ import { jobRow } from "../parts/library.js";
 import { find, make, NAMED } from "../parts/naming.js";
 import { dropTarget } from "../parts/picture/drop.js";
 import { filesOf } from "../parts/picture/given.js";
+import { renew } from "../parts/renew.js";
 
 export const title = "Welcome";
 
@@ -56,7 +57,7 @@ export function mount(root, app) {
 
   // Once the first pictures are in, they can be looked at.
   async function follow(jobs) {
-    progress.replaceChildren(...jobs.filter((job) => job.kind === "index" || job.kind === "watch").slice(0, 3).map((job) => jobRow(job, app.jobs, app)));
+    renew(progress, jobs.filter((job) => job.kind === "index" || job.kind === "watch").slice(0, 3).map((job) => jobRow(job, app.jobs, app)));
     if (!app.jobs.running.length) return;
     await app.reload().catch(() => {}); // the next look comes soon
     const ready = app.collections().find((each) => each.counts.image);
