@@ -153,6 +153,19 @@ def test_a_view_that_is_on_its_way_is_told_of(held: Callable[..., Any]) -> None:
     expect(page.get_by_role("heading", name="No folder of training runs")).to_be_hidden()
 
 
+def test_the_pictures_of_a_collection_and_a_list_of_runs_are_told_of(opened: Callable[..., Any]) -> None:
+    page, waiting = opened(None), []
+    page.route(re.compile("/columns$|/label-runs$"), lambda asked: waiting.append(asked))
+    page.goto("/?c=pictures")
+    expect(page.locator("#said-text")).to_have_text("Loading…")
+    page.get_by_role("link", name="Review").click()
+    expect(page.get_by_role("heading", name="Review", exact=True)).to_be_visible()
+    expect(said(page)).to_be_hidden()
+    page.unroute_all()
+    page.reload()
+    expect(page.get_by_role("button", name="Label pictures")).to_be_visible()
+
+
 def test_filters_that_are_on_their_way_are_told_of(held: Callable[..., Any]) -> None:
     page, let_go = held("facets.js")
     page.get_by_role("button", name="Filters", exact=True).click()

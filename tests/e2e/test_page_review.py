@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -261,7 +262,7 @@ def test_two_who_review_a_run_do_the_same_work_once_at_most(opened: Any, url: st
             page.wait_for_load_state("networkidle")
     assert seen[0][0] == seen[1][0]
     assert not set(seen[0][1:]) & set(seen[1][1:])
-    assert reviewed(url, run) == {"none": 7}
+    until(lambda: reviewed(url, run) == {"none": 7})
 
 
 def test_the_surest_are_accepted_at_once_as_many_as_the_slider_says(opened: Any, url: str, run: str) -> None:
@@ -357,6 +358,24 @@ def test_pictures_of_one_label_alone_and_a_label_among_many(opened: Any, url: st
         expect(page.get_by_text(f"{images + 1} of 9 looked at")).to_be_visible()
         assert reviewed(url, run).keys() <= {"skipped", "corrected", "accepted"}
     with Client(url) as client:
+        client.forget_label_run(run)
+
+
+def test_long_labels_and_titles_keep_within_their_place(opened: Any, url: str) -> None:
+    title = "the harbour in the evening, seen from the hill"
+    with Client(url) as client:
+        client.set_title("pictures", title)
+    run = labelled(url, ["a lighthouse on a rock in a storm at night " * 4, *(f"label {i}" for i in range(20))])
+    page = opened(f"/?v=review&run={run}")
+    expect(page.locator("#view-review .stage.there img")).to_be_visible()
+    parts = page.locator("#view-review .panel > *:not([hidden])")
+    boxes = [parts.nth(i).evaluate("(part) => [part.offsetTop, part.scrollHeight]") for i in range(parts.count())]
+    assert all(top + tall <= below for (top, tall), (below, _) in itertools.pairwise(boxes)), boxes
+    page = opened("/?v=review", width=360)
+    expect(page.get_by_role("button", name=f"Label {title}")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    with Client(url) as client:
+        client.set_title("pictures", None)
         client.forget_label_run(run)
 
 

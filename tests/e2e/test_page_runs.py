@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 expect = playwright.expect
 
 LOOK = 2000  # ms from one look at a run that trains to the next
+HOUR = 3_600_000  # ms, for which the address of a report is good
 EVIL = '<img src=x onerror="window.hurt=1">'.replace("/", "")
 
 
@@ -185,6 +187,30 @@ def test_what_is_as_it_was_is_not_drawn_again(opened: Callable[..., Any], runs: 
         expect(page.locator("#view-runs .rows > li")).to_have_count(3)
         expect(first).to_be_focused()
         assert "first epoch" in page.evaluate("getSelection().toString()")
+
+
+HIDDEN = "(is) => Object.defineProperty(document, 'hidden', { configurable: true, get: () => is })"
+
+
+def test_who_looks_elsewhere_asks_for_nothing_and_a_report_is_there_after_hours(opened: Callable[..., Any]) -> None:
+    asked: list[str] = []
+    page = opened(None, clock=True)
+    page.on("request", lambda one: asked.append(one.url) if one.url.endswith("/training-runs/clothes") else None)
+    page.goto("/?v=runs&run=clothes")
+    report = page.get_by_role("link", name="Report")
+    expect(report).to_be_visible()
+    assert len(asked) == 1
+    page.evaluate(HIDDEN, True)
+    page.clock.fast_forward(HOUR)
+    page.wait_for_timeout(200)  # for what would be asked
+    assert len(asked) == 1
+    page.evaluate(HIDDEN, False)
+    with page.expect_response("**/training-runs/clothes"):
+        page.clock.fast_forward(LOOK)
+    page.evaluate("document.querySelector('#view-runs .head a').href = '#stale'")
+    with page.expect_response("**/training-runs/clothes"):
+        page.clock.fast_forward(HOUR)
+    expect(report).to_have_attribute("href", re.compile("signature="))
 
 
 def test_what_is_marked_of_a_run_stays_marked_while_it_trains(opened: Callable[..., Any], runs: Path) -> None:

@@ -44,7 +44,7 @@ let waiting = null; // {off, told}: what somebody waits for
 let slow = null; // timer
 
 // What somebody waits for: that is told once it takes a while. Until it is there, and where it could not be had, Escape
-// calls it off, and so does who closes the message: `off` sees to it that nothing comes of it.
+// calls it off, or who closes the message: `off` sees to it.
 export async function waited(work, text, off = null) {
   noLonger();
   const mine = (waiting = { off, told: false });
@@ -57,14 +57,18 @@ export async function waited(work, text, off = null) {
     if (waiting === mine) noLonger();
     return found;
   } catch (error) {
-    if (waiting === mine) clearTimeout(slow);
+    if (waiting === mine) hush();
     throw error;
   }
 }
 
-function noLonger() {
+function hush() {
   clearTimeout(slow);
   if (waiting?.told) say("");
+}
+
+function noLonger() {
+  hush();
   waiting = null;
 }
 

@@ -24,6 +24,7 @@ export function one({ root, app, follow, back }, name) {
   follow(async (signal) => {
     const run = await api.get(place(name), { signal });
     const { report_url: report, ...lasting } = run; // which is signed anew each time
+    set(parts.report, { href: report, hidden: !report });
     if (JSON.stringify(lasting) !== told) describe(run, parts);
     const isTraining = run.state === "training";
     if (isTraining !== wasTraining) serve(app, run, serving);
@@ -37,7 +38,6 @@ export function one({ root, app, follow, back }, name) {
 function describe(run, parts) {
   renew(parts.told, el("h1", {}, run.name),
     el("p", { class: "facts" }, state(run), run.started_from && el("span", {}, `from ${run.started_from}`), el("span", {}, lasted(run.minutes)), el("span", {}, `written ${ago(run.written_at)}`)));
-  set(parts.report, { href: run.report_url, hidden: !run.report_url });
   renew(parts.verdict, el("span", {}, run.measure), gain(run), run.score === null ? "" : el("span", { class: "hint" }, `score ${figure(run.score)}${run.best_epoch === null ? "" : `, best in epoch ${run.best_epoch}`}`));
   renew(parts.warnings, notes(run.warnings));
   renew(parts.tables, run.tables.map(table));
