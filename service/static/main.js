@@ -220,7 +220,7 @@ async function untilReady() {
 
 async function start() {
   try {
-    await untilReady();
+    await waited(untilReady(), "Loading…");
   } catch (error) {
     locked.hidden = !error.lacksKey;
     if (error.lacksKey) addEventListener("key", start, { once: true });

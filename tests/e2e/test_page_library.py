@@ -787,3 +787,28 @@ def test_the_row_of_a_job_that_goes_on_stays_and_says_how_far_it_is(world, clien
     with page.expect_request(lambda asked: asked.method == "DELETE") as cancelled:
         rows.first.get_by_role("button", name="Cancel").click()
     assert cancelled.value.url.endswith("b" * 20)
+
+
+def test_a_folder_that_is_refused_leaves_no_collection_behind(world, client, opened):
+    address, data = world
+    page = opened("/", base=address, expected=("403",))
+    page.get_by_label("Name of the collection").fill("Im Urlaub")
+    path = page.get_by_label("Folder of the server")
+    path.fill("/nowhere")
+    page.get_by_role("button", name="Index it").click()
+    playwright.expect(page.locator("#said-text")).to_contain_text("The service may read no such folder")
+    assert client.collections() == []
+    path.fill(str(data / "files"))
+    page.get_by_role("button", name="Index it").click()
+    playwright.expect(page.locator("#said")).to_be_hidden()
+    tiles(page, 5)
+    assert [collection.title for collection in client.collections()] == ["Im Urlaub"]
+
+
+def test_files_without_a_picture_make_no_collection(world, client, opened):
+    page = opened("/", base=world[0])
+    page.locator("#view-welcome input[type=file]").first.set_input_files(
+        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+    )
+    playwright.expect(page.locator("#said-text")).to_have_text("There was no picture among these files.")
+    assert client.collections() == []

@@ -2,8 +2,9 @@
 // them. A sheet over whatever view is shown.
 
 import { count, el, icon } from "./dom.js";
+import { index } from "./indexing.js";
 import { isRunning } from "./jobs.js";
-import { find, make, NAMED, naming } from "./naming.js";
+import { make, NAMED, naming } from "./naming.js";
 import { renew } from "./renew.js";
 import { told } from "../refusals.js";
 
@@ -227,9 +228,7 @@ export class Library {
   async #index(folder) {
     if (!this.name.reportValidity()) return;
     try {
-      let wanted = await find(this.app, this.name.value);
-      if (wanted.title !== null) wanted = await make(this.app, this.name.value); // else the job makes it
-      await this.jobs.ask({ kind: "index", collection: wanted.name, folders: [folder] });
+      await index(this.app, this.name.value, folder);
     } catch (error) {
       this.app.say(error.message, { kind: "bad" });
     }
