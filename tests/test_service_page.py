@@ -159,7 +159,7 @@ OF_PROGRAMS = {
 # the service's own words, which are for everybody: they name the value, the file or the reason
 IN_ITS_WORDS = {
     *("invalid_request", "invalid_input", "invalid_image", "too_many", "not_in_store"),
-    *("error", "collection_error", "collection_damaged", "model_error", "model_unavailable"),
+    *("error", "collection_error", "collection_damaged", "disk_error", "model_error", "model_unavailable"),
 }
 
 

@@ -65,7 +65,6 @@ const SAID = {
   store_unavailable: STORE,
   disk_unavailable: STORE,
   disk_full: "The disk of the service is full: whoever runs it has to make room",
-  disk_error: `The disk of the service does not do what it should. ${LOG}`,
   internal_error: `The service has failed at this. ${LOG}`,
   job_damaged: "What was noted of this job cannot be read",
 };
