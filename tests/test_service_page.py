@@ -149,3 +149,28 @@ def test_settings_come_from_the_environment(tmp_path, monkeypatch):
     settings = Settings()
     assert (settings.data, settings.model, settings.port, settings.host) == (tmp_path, "runs/pets", 9000, "127.0.0.1")
     assert settings_for(tmp_path, port=1).port == 1
+
+
+# what a page neither asks for nor is told: of programs, and what stands there for who has none of these codes
+OF_PROGRAMS = {
+    *("invalid_http", "no_result", "job_not_ended", "idempotency_key_reused", "outcome_unknown"),
+    *("unsupported_media_type", "packed_body", "invalid_dimensions"),
+}
+# the service's own words, which are for everybody: they name the value, the file or the reason
+IN_ITS_WORDS = {
+    *("invalid_request", "invalid_input", "invalid_image", "too_many", "not_in_store"),
+    *("error", "collection_error", "collection_damaged", "disk_error", "model_error", "model_unavailable"),
+}
+
+
+def test_what_the_service_refuses_has_words_for_who_sits_at_the_page():
+    documented = (Path(service.__file__).parents[1] / "docs" / "api.md").read_text()
+    table = documented.partition("| status | code | what to do |")[2].partition("\n## ")[0]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")]
+    codes = {code for _, _, column, *_ in rows for code in re.findall(r"`(\w+)`", column)}
+    codes |= {"entries_left", "job_damaged"}
+    words = (STATIC / "refusals.js").read_text().partition("const SAID = {")[2].partition("\n};")[0]
+    said = set(re.findall(r"^  (\w+): ", words, re.MULTILINE))
+    assert said | OF_PROGRAMS | IN_ITS_WORDS == codes
+    assert not said & (OF_PROGRAMS | IN_ITS_WORDS)
+    assert not re.search(r"GET |/v1|GLIMPSE_|\b[45]\d\d\b", words)

@@ -7,13 +7,6 @@ import { pause } from "./parts/dom.js";
 const AGAIN = new Set([409, 429, 503]); // with Retry-After: what was refused so was not begun
 const SOON = 3000; // ms until a picture is asked for again; doubled each time
 const PATIENCE = 60_000; // ms for which it is asked again
-const SAID = { // by code, where the service's own words are for programs
-  missing_key: "This service needs a key",
-  invalid_key: "The key is not valid here, or no longer",
-  collection_not_found: "There is no such collection here, or no longer",
-  entry_not_found: "This picture is no longer in the collection",
-  label_set_not_found: "There is no such label set here, or no longer",
-};
 const UNANSWERED = "The service does not answer. Is it still running?";
 const PASSES = new Set([0, 429, 502, 504]); // as a service answers that is gone for a while, or its proxy
 
@@ -72,11 +65,20 @@ async function once(path, options) {
     throw new ApiError(UNANSWERED);
   }
   if (response.ok) return response;
-  const { error } = (await response.json().catch(() => null)) ?? {};
+  const { status } = response;
+  const { error = null } = (await response.json().catch(() => null)) ?? {};
   const after = Number(response.headers.get("Retry-After")) || null;
-  const message = SAID[error?.code] ?? error?.message ?? `The service answered ${response.status}`;
-  throw new ApiError(message, { ...error, status: response.status, after });
+  const message = !error && PASSES.has(status) ? UNANSWERED : await inWords(error, status);
+  throw new ApiError(message, { ...error, status, after });
 }
+
+// What an error of the service says to who sits at the page.
+const inWords = (error, status) => import("./refusals.js").then(({ told }) => told(error, status), () => error?.message ?? UNANSWERED);
+
+// The body of an answer, of which a part may be all that comes, or that is another's: a page to sign in.
+const whole = (response, kind) => response[kind]().catch((error) => {
+  throw error.name === "AbortError" ? error : new ApiError(UNANSWERED);
+});
 
 async function json(method, path, body, { headers, ...more } = {}) {
   const options = { method, headers, ...more };
@@ -86,7 +88,7 @@ async function json(method, path, body, { headers, ...more } = {}) {
     options.headers = { "Content-Type": "application/json", ...headers };
   }
   const response = await answered(path, options);
-  return response.status === 204 ? null : response.json();
+  return response.status === 204 ? null : whole(response, "json");
 }
 
 export const api = {
@@ -96,8 +98,13 @@ export const api = {
   patch: (path, body, options) => json("PATCH", path, body, options),
   delete: (path, options) => json("DELETE", path, undefined, options),
 
-  // The whole answer, of what is not JSON: .arrayBuffer(), .text(), .body
-  raw: (path, options) => answered(path, options),
+  // {headers, body}, as body is of that `kind`: "json", "blob", "arrayBuffer"
+  async raw(path, kind, options) {
+    const response = await answered(path, options);
+    return { headers: response.headers, body: await whole(response, kind) };
+  },
+
+  inWords,
 
   // The path of something of a collection: of("photos", "images", 12) is v1/collections/photos/images/12
   of: (collection, ...rest) => ["v1", "collections", collection, ...rest].map(encodeURIComponent).join("/"),
@@ -108,7 +115,7 @@ export const api = {
   // What an <img> or a download can load, which send no key themselves; a blob: of it is the caller's to revoke.
   async source(url, { signal } = {}) {
     if (!givenKey() || url.startsWith("blob:")) return url;
-    return URL.createObjectURL(await (await answered(url, { signal })).blob());
+    return URL.createObjectURL((await api.raw(url, "blob", { signal })).body);
   },
 
   // Whether what an image could not show may be there in a while: it does not say itself why there is nothing.

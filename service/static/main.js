@@ -12,11 +12,11 @@
 //     };
 //   }
 //
-// app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), failed(error, again), collection(),
-// collections(), titled(name), reload(), add(files, words), changed(), jobs, library(), info}: `say` tells in a line at
-// the bottom, what is "bad" or "busy" stays; `failed` tells what could not be had, and has it asked for again by calling
-// `again`, unless the view is no longer that of the address; `collection()` is the name that the address or the select
-// has, or null; `collections()` are those of /v1/info, which `info` has whole, `titled` is what people call one;
+// app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), waited(work, text, off),
+// failed(error, again), collection(), collections(), titled(name), reload(), add(files, words), changed(), jobs, library(),
+// info}: `say` tells in a line at the bottom, what is "bad" or "busy" stays; `waited` tells so that somebody waits for
+// something, which they can call off; `failed` tells what could not be had, and has it asked for again by calling `again`,
+// unless the view is no longer that of the address; `collection()` is the name that the address or the select has, or null; `collections()` are those of /v1/info, which `info` has whole, `titled` is what people call one;
 // `reload()` asks for it anew, `changed()` says that entries have come or gone.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
 // own; a link to another view drops them.
@@ -24,8 +24,8 @@
 import { api, loaded } from "./api.js";
 import * as early from "./early.js";
 import { Header } from "./frame/header.js";
-import { failed, letGo, say } from "./frame/messages.js";
-import { fetched, FIRST, wantedBy } from "./frame/views.js";
+import { failed, letGo, say, waited } from "./frame/messages.js";
+import { fetched, FIRST, styled, wantedBy } from "./frame/views.js";
 import { el, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
 import { order } from "./parts/latest.js";
@@ -50,6 +50,7 @@ const app = {
   href,
   say,
   failed,
+  waited,
   collection: () => address().get("c") || known[0]?.name || null,
   collections: () => known,
   titled: (name) => known.find((each) => each.name === name)?.title ?? name,
@@ -91,9 +92,9 @@ async function show() {
   if (shown && shown !== name) mounted.get(shown).view.hide?.(); // its timers are no matter of this address
   let next;
   try {
-    next = await load(name);
-  } catch (error) {
-    failed(Object.assign(new Error(`This view cannot be loaded: ${error.message}`), { passes: true }), show);
+    next = await waited(load(name), "Loading…");
+  } catch {
+    failed(Object.assign(new Error("This view cannot be loaded: the service does not answer."), { passes: true }), show);
     return;
   }
   if (String(address()) !== String(asked)) return; // it has changed meanwhile, and is shown by who changed it
@@ -113,27 +114,34 @@ async function show() {
 // --- the library, and what is added ---
 
 let library = null;
+let wish = null; // that it opens
 
 async function openLibrary() {
   say("");
+  const asked = String(address());
+  const mine = (wish = {});
   if (!app.info) await reload().catch(() => {}); // it asks for the key that was not given
   if (!app.info) return;
-  try {
-    const { Library } = await import("./parts/library.js");
-    library ??= new Library(document.body, { app, jobs, onUpload: add });
-  } catch {
-    say("The library cannot be loaded: the service does not answer.", { kind: "bad", again: openLibrary });
-    return;
+  if (!library) {
+    const both = Promise.all([import("./parts/library.js"), styled("style/library.css")]).catch(() => null);
+    const found = await waited(both, "Opening the library…", () => (wish = null));
+    if (wish !== mine || String(address()) !== asked) return; // somebody has thought better of it
+    if (!found) {
+      say("The library cannot be loaded: the service does not answer.", { kind: "bad", again: openLibrary });
+      return;
+    }
+    library ??= new found[0].Library(document.body, { app, jobs, onUpload: add });
   }
   library.show();
 }
 
 async function add(files, words) {
+  say("Adding pictures…", { kind: "busy" });
   try {
     const { addAll } = await loaded(import("./frame/adding.js"));
     await addAll(app, files, words);
   } catch (error) {
-    say(`The pictures could not be added: ${error.message}`, { kind: "bad" });
+    say(`The pictures could not be added: ${error.message}`, { kind: "bad", again: error.final ? null : () => add(files, words) });
   }
 }
 
@@ -212,7 +220,7 @@ async function untilReady() {
 
 async function start() {
   try {
-    await untilReady();
+    await waited(untilReady(), "Loading…");
   } catch (error) {
     locked.hidden = !error.lacksKey;
     if (error.lacksKey) addEventListener("key", start, { once: true });

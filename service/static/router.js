@@ -29,6 +29,7 @@ export function navigate(changes, { replace = false, from } = {}) {
 // Each step knows the one before it, so that what was opened can be closed by going back: see cameFrom; and how far it
 // was scrolled when it was left. What opens over it leaves it where it is.
 function push(next) {
+  if (String(new URLSearchParams(next)) === String(address())) return;
   if (!new URLSearchParams(next).has("open")) history.replaceState({ ...history.state, y: scrollY }, "");
   history.pushState({ from: String(address()) }, "", next);
 }

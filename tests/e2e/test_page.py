@@ -3,6 +3,7 @@
 import pytest
 from service_world import serving, settings_for, tiny_encoder, until
 
+from glimpse.client import Client
 from service.app import create_app
 from service.keys import add_key
 
@@ -74,6 +75,19 @@ def test_the_view_that_is_shown_is_seen_in_the_navigation_of_a_phone(opened):
     link = page.locator("#views [aria-current=page]")
     playwright.expect(link).to_have_text("Labs")
     playwright.expect(link).to_be_in_viewport(ratio=1)
+
+
+def test_all_views_are_seen_however_long_a_collection_is_called(opened, url):
+    with Client(url) as client:
+        client.set_title("pictures", " ".join(["the harbour in the evening"] * 4))
+        page = opened("/?c=pictures", width=1024)
+        playwright.expect(page.get_by_label("Collection")).to_have_value("pictures")
+        playwright.expect(page.get_by_role("link", name="Labs")).to_be_in_viewport(ratio=1)
+        assert page.evaluate(
+            "(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.getElementById('views'))"
+        )
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        client.set_title("pictures", None)
 
 
 @pytest.mark.parametrize(("path", "view"), [("/", "search"), ("/?v=map", "map"), ("/?v=runs", "runs")])

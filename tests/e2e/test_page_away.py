@@ -76,6 +76,33 @@ def test_a_search(away: Callable[..., Any]) -> None:
     expect(page.locator("#said")).to_be_hidden()
 
 
+HEARD = """() => {
+  window.heard = [];
+  const look = () => document.getElementById("said").hidden && window.heard.push("hidden");
+  new MutationObserver(look).observe(document.getElementById("said"), { attributes: true });
+  const aloud = document.getElementById("aloud");
+  new MutationObserver(() => window.heard.push(aloud.textContent)).observe(aloud, { childList: true });
+}"""
+
+
+def test_what_is_asked_for_again_and_again_is_told_once(away: Callable[..., Any]) -> None:
+    page = away("/?c=pictures")
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    said(page)
+    page.clock.run_for(200)  # and it is read out
+    expect(page.locator("#aloud")).to_have_text(AWAY)
+    page.evaluate(HEARD)
+    for _ in range(2):
+        with page.expect_event("requestfailed"):
+            page.clock.fast_forward(LATER)
+        page.clock.run_for(200)
+    assert page.evaluate("heard") == []
+    back(page)
+    expect(page.locator("#view-search .status")).to_contain_text("found in", timeout=BACK)
+    expect(page.locator("#said")).to_be_hidden()
+
+
 def test_pictures_that_come_into_view(away: Callable[..., Any]) -> None:
     page = away("/?c=pictures", height=400)
     page.mouse.move(600, 300)
@@ -111,8 +138,9 @@ def test_what_is_loaded_once_it_is_wanted(opened: Callable[..., Any]) -> None:
     picture = page.get_by_role("list", name="Results").get_by_role("link").first
     picture.click()
     said(page)
-    expect(page).not_to_have_url(re.compile("open="))
+    expect(page).to_have_url(re.compile("open="))
     page.get_by_role("button", name="Close the message").click()
+    expect(page).not_to_have_url(re.compile("open="))
     page.get_by_role("button", name="Select").nth(1).click()
     said(page)
     page.get_by_role("button", name="Filters", exact=True).click()

@@ -759,3 +759,56 @@ def test_a_collection_that_somebody_makes_at_the_same_moment_is_theirs(world, cl
         "our-photos": "Our photos",
         "our-photos-2": "Our photos!",
     }
+
+
+def test_the_row_of_a_job_that_goes_on_stays_and_says_how_far_it_is(world, client, opened):
+    client.create_collection("one")
+    job = {
+        **{"id": "a" * 20, "kind": "index", "state": "running", "collection": "one", "request": {}, "done": 10},
+        **{"created_at": "2026-01-01T00:00:00+00:00", "total": 90, "report": None, "error": None, "waiting": None},
+    }
+    later = job | {"id": "b" * 20, "done": 1}
+    answers = [[job], [job | {"done": 20}], [later, job | {"done": 30}]]
+    page = opened(None, base=world[0])
+    page.route("**/v1/jobs?limit=20", lambda asked: asked.fulfill(json={"jobs": answers[0]}))
+    page.goto("/?c=one")
+    page.get_by_role("button", name="Library").click()
+    rows = page.locator(".library .rows:last-of-type > li")
+    playwright.expect(rows).to_contain_text("10 of 90")
+    page.evaluate("window.row = document.querySelector('[data-key=aaaaaaaaaaaaaaaaaaaa]')")
+    page.evaluate("getSelection().selectAllChildren(row.querySelector('.name'))")
+    rows.get_by_role("button", name="Cancel").focus()
+    for far in ("20 of 90", "30 of 90"):
+        answers.pop(0)
+        playwright.expect(page.locator("[data-key=aaaaaaaaaaaaaaaaaaaa]")).to_contain_text(far)
+    playwright.expect(rows).to_have_count(2)
+    assert page.evaluate("row.isConnected && row.contains(document.activeElement)")
+    assert page.evaluate("getSelection().toString()").strip() == "Adding pictures to one"
+    with page.expect_request(lambda asked: asked.method == "DELETE") as cancelled:
+        rows.first.get_by_role("button", name="Cancel").click()
+    assert cancelled.value.url.endswith("b" * 20)
+
+
+def test_a_folder_that_is_refused_leaves_no_collection_behind(world, client, opened):
+    address, data = world
+    page = opened("/", base=address, expected=("403",))
+    page.get_by_label("Name of the collection").fill("Im Urlaub")
+    path = page.get_by_label("Folder of the server")
+    path.fill("/nowhere")
+    page.get_by_role("button", name="Index it").click()
+    playwright.expect(page.locator("#said-text")).to_contain_text("The service may read no such folder")
+    assert client.collections() == []
+    path.fill(str(data / "files"))
+    page.get_by_role("button", name="Index it").click()
+    playwright.expect(page.locator("#said")).to_be_hidden()
+    tiles(page, 5)
+    assert [collection.title for collection in client.collections()] == ["Im Urlaub"]
+
+
+def test_files_without_a_picture_make_no_collection(world, client, opened):
+    page = opened("/", base=world[0])
+    page.locator("#view-welcome input[type=file]").first.set_input_files(
+        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+    )
+    playwright.expect(page.locator("#said-text")).to_have_text("There was no picture among these files.")
+    assert client.collections() == []

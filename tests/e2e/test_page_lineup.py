@@ -333,7 +333,9 @@ def test_a_key_that_only_reads_is_told_that_it_saves_nothing(browser: Any, tmp_p
         page.get_by_role("button", name="Save as a set").click()
         page.get_by_label("Name").fill("pets")
         page.get_by_role("button", name="Save", exact=True).click()
-        playwright.expect(page.get_by_role("alert")).to_contain_text("This key may only read")
+        playwright.expect(page.get_by_role("alert")).to_contain_text(
+            "Your key may look at everything and change nothing"
+        )
         page.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ def test_a_label_set_of_that_name_is_replaced_by_who_says_so(opened: Any, url: s
         page.locator("#view-review .menu summary").click()
         page.get_by_label("Name of the label set").fill("theirs")
         page.get_by_role("button", name="Save as label set").click()
-        expect(page.locator("#said-text")).to_contain_text("there is a label set 'theirs' already")
+        expect(page.locator("#said-text")).to_contain_text("There is a label set of this name already")
         assert client.label_set("theirs").labels == ["a"]
         replace = page.get_by_role("button", name="Replace it")
         expect(replace).to_be_visible()
@@ -249,6 +250,26 @@ def test_two_who_review_a_run_see_what_the_other_has_said(opened: Any, url: str,
         expect(one.get_by_role("heading", name="There is no such run")).to_be_visible()
         other.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         expect(other.get_by_role("heading", name="There is no such run")).to_be_visible()
+
+
+def test_two_who_review_a_run_do_the_same_work_once_at_most(opened: Any, url: str, run: str) -> None:
+    one, other = (opened(f"/?v=review&run={run}", expected=("409",)) for _ in range(2))
+    shown = "#view-review .stage.there img"
+    for page in (one, other):
+        expect(page.locator(shown)).to_be_visible()
+    seen: list[list[str]] = [[], []]
+    for far in range(4):
+        for page, names in ((one, seen[0]), (other, seen[1])):
+            expect(page.locator(shown)).to_be_visible()
+            names.append(page.locator(shown).get_attribute("alt"))
+            page.keyboard.press("n")
+            if far == 0 and page is other:  # who notices goes on elsewhere
+                expect(page.locator("#said-text")).to_contain_text("You go on at other pictures than they.")
+            until(lambda page=page, names=names: page.locator(shown).get_attribute("alt") != names[-1])
+            page.wait_for_load_state("networkidle")
+    assert seen[0][0] == seen[1][0]
+    assert not set(seen[0][1:]) & set(seen[1][1:])
+    until(lambda: reviewed(url, run) == {"none": 7})
 
 
 def test_the_surest_are_accepted_at_once_as_many_as_the_slider_says(opened: Any, url: str, run: str) -> None:
@@ -344,6 +365,24 @@ def test_pictures_of_one_label_alone_and_a_label_among_many(opened: Any, url: st
         expect(page.get_by_text(f"{images + 1} of 9 looked at")).to_be_visible()
         assert reviewed(url, run).keys() <= {"skipped", "corrected", "accepted"}
     with Client(url) as client:
+        client.forget_label_run(run)
+
+
+def test_long_labels_and_titles_keep_within_their_place(opened: Any, url: str) -> None:
+    title = "the harbour in the evening, seen from the hill"
+    with Client(url) as client:
+        client.set_title("pictures", title)
+    run = labelled(url, ["a lighthouse on a rock in a storm at night " * 4, *(f"label {i}" for i in range(20))])
+    page = opened(f"/?v=review&run={run}")
+    expect(page.locator("#view-review .stage.there img")).to_be_visible()
+    parts = page.locator("#view-review .panel > *:not([hidden])")
+    boxes = [parts.nth(i).evaluate("(part) => [part.offsetTop, part.scrollHeight]") for i in range(parts.count())]
+    assert all(top + tall <= below for (top, tall), (below, _) in itertools.pairwise(boxes)), boxes
+    page = opened("/?v=review", width=360)
+    expect(page.get_by_role("button", name=f"Label {title}")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    with Client(url) as client:
+        client.set_title("pictures", None)
         client.forget_label_run(run)
 
 
@@ -450,7 +489,7 @@ def test_a_reader_is_told_why_and_loses_nothing_and_who_may_write_reviews(browse
             page.locator("#view-review .stage").focus()
             page.keyboard.press("n")
             if scope == "read":
-                expect(page.locator("#said-text")).to_contain_text("this key may only read")
+                expect(page.locator("#said-text")).to_contain_text("Your key may look at everything and change nothing")
                 expect(page.get_by_text("0 of 3 looked at")).to_be_visible()
             else:
                 expect(page.get_by_text("1 of 3 looked at")).to_be_visible()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 expect = playwright.expect
 
 LOOK = 2000  # ms from one look at a run that trains to the next
+HOUR = 3_600_000  # ms, for which the address of a report is good
 EVIL = '<img src=x onerror="window.hurt=1">'.replace("/", "")
 
 
@@ -144,6 +146,90 @@ def test_who_uses_keys_stays_where_they_are_while_a_run_trains(opened: Callable[
     table.focus()
     goes_on(page, 7)
     expect(table).to_be_focused()
+
+
+CHANGED = """(selector) => {
+  window.changed = 0;
+  const whatever = { childList: true, subtree: true, characterData: true, attributes: true };
+  new MutationObserver((all) => (window.changed += all.length)).observe(document.querySelector(selector), whatever);
+}"""
+
+
+def looked(page: Any, times: int = 1) -> None:
+    """The page has looked again, and drawn what came of it."""
+    for _ in range(times):
+        with page.expect_response("**/v1/training-runs*"):
+            page.clock.fast_forward(LOOK)
+        page.wait_for_timeout(100)
+
+
+def test_what_is_as_it_was_is_not_drawn_again(opened: Callable[..., Any], runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    settings = settings_for(tmp_path / "data", runs=str(tmp_path / "runs"))
+    with serving(create_app(settings, tiny_encoder(tmp_path))) as own:
+        page = opened("/?v=runs", base=own, clock=True)
+        expect(page.get_by_role("heading", name="No run yet")).to_be_visible()
+        page.evaluate(CHANGED, "#view-runs")
+        page.evaluate("getSelection().selectAllChildren(document.querySelector('#view-runs code'))")
+        looked(page, 2)
+        assert page.evaluate("changed") == 0
+        assert "--out" in page.evaluate("getSelection().toString()")
+        for name in ("first", "second"):
+            run_folder(tmp_path / "runs" / name, [0.1], epochs=3)
+            looked(page)
+        second = page.get_by_role("link", name="second")
+        expect(second).to_be_visible()
+        first = page.get_by_role("link", name="first")
+        first.focus()
+        page.evaluate("getSelection().selectAllChildren(document.querySelector('#view-runs [data-key=first] .state'))")
+        run_folder(tmp_path / "runs" / "third", [0.1], epochs=3)
+        looked(page)
+        expect(page.locator("#view-runs .rows > li")).to_have_count(3)
+        expect(first).to_be_focused()
+        assert "first epoch" in page.evaluate("getSelection().toString()")
+
+
+HIDDEN = "(is) => Object.defineProperty(document, 'hidden', { configurable: true, get: () => is })"
+
+
+def test_who_looks_elsewhere_asks_for_nothing_and_a_report_is_there_after_hours(opened: Callable[..., Any]) -> None:
+    asked: list[str] = []
+    page = opened(None, clock=True)
+    page.on("request", lambda one: asked.append(one.url) if one.url.endswith("/training-runs/clothes") else None)
+    page.goto("/?v=runs&run=clothes")
+    report = page.get_by_role("link", name="Report")
+    expect(report).to_be_visible()
+
+    def put_on(ms: int, looks: int) -> None:
+        """The page's time, once it has looked so often, and drawn what came of it."""
+        until(lambda: len(asked) == looks or page.wait_for_timeout(50))
+        page.wait_for_timeout(500)
+        page.clock.fast_forward(ms)
+
+    page.evaluate(HIDDEN, True)
+    put_on(HOUR, 1)
+    page.evaluate(HIDDEN, False)
+    put_on(LOOK, 1)  # nobody has seen it meanwhile
+    until(lambda: len(asked) == 2 or page.wait_for_timeout(50))
+    page.evaluate("document.querySelector('#view-runs .head a').href = '#stale'")
+    put_on(HOUR, 2)
+    expect(report).to_have_attribute("href", re.compile("signature="))
+
+
+def test_what_is_marked_of_a_run_stays_marked_while_it_trains(opened: Callable[..., Any], runs: Path) -> None:
+    live = run_folder(runs / "marked", [0.1], epochs=3)
+    page = opened("/?v=runs&run=marked", clock=True)
+    expect(page.get_by_text("training · first epoch of 3")).to_be_visible()
+    page.get_by_role("img", name="Loss, by step; now").hover(position={"x": 100, "y": 80})
+    pointed = page.locator("#view-runs .cursor text")
+    expect(pointed.first).to_be_visible()
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#view-runs h1'))")
+    with (live / LOG).open("a") as file:
+        file.write('{"step": 6, "loss": 0.5, "lr": 0.0001}\n')
+    page.clock.fast_forward(LOOK)
+    expect(page.get_by_role("img", name="Learning rate, by step; now 1e-4")).to_be_visible()
+    assert page.evaluate("getSelection().toString()") == "marked"
+    expect(pointed.first).to_be_visible()
 
 
 def test_runs_beside_each_other_are_compared_anew_only_where_they_grow(opened: Callable[..., Any], runs: Path) -> None:

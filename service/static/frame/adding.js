@@ -2,10 +2,15 @@
 
 import { count } from "../parts/dom.js";
 import { make } from "../parts/naming.js";
+import { isPicture } from "../parts/picture/given.js";
 import { upload } from "../parts/picture/upload.js";
 
 // Into the collection of that name or title, which is made if there is none: see parts/naming.js.
 export async function addAll(app, files, words) {
+  if (!files.some(isPicture)) { // which no collection is made for
+    app.say("There was no picture among these files.", { kind: "bad" });
+    return;
+  }
   let shownOnce = false;
   const { name, title } = await make(app, words);
   const report = await upload(app.api, name, files, {
@@ -24,7 +29,7 @@ export async function addAll(app, files, words) {
     report.other && `${count(report.other, "file")} left out: no picture`,
     report.failed.length && unread(report.failed),
   ].filter(Boolean);
-  app.say(`${said.join(" · ") || "There was no picture among these files"}.`, { kind: report.failed.length || !said.length ? "bad" : "plain" });
+  app.say(`${said.join(" · ")}.`, { kind: report.failed.length ? "bad" : "plain" });
 }
 
 const unread = ([{ name, error }, ...more]) =>

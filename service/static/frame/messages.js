@@ -4,14 +4,16 @@
 const $ = (id) => document.getElementById(id);
 const SHOWN = 6000; // ms
 const LATER = 5000; // ms after which what may be well by itself is asked for again
+const SLOW = 400; // ms after which it is told that one waits
 
 let silence = null; // timer that takes a message away
 
 export function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
   clearTimeout(silence);
+  if (waiting) waiting.told = false; // what is said takes its place
   const bad = kind === "bad";
   if (text && $("said").parentElement !== uppermost()) moveSaid();
-  aloud(text, kind);
+  if ($("said").hidden || $("said-text").textContent !== text) aloud(text, kind); // else it is said already
   $("said").hidden = !text;
   $("said").classList.toggle("bad", bad);
   $("said-text").textContent = text ?? "";
@@ -38,6 +40,50 @@ function aloud(text, kind) {
   if (text) reading = setTimeout(() => ($("aloud").textContent = text), 150);
 }
 
+let waiting = null; // {off, told}: what somebody waits for
+let slow = null; // timer
+
+// What somebody waits for: that is told once it takes a while. Until it is there, and where it could not be had, Escape
+// calls it off, or who closes the message: `off` sees to it.
+export async function waited(work, text, off = null) {
+  noLonger();
+  const mine = (waiting = { off, told: false });
+  slow = setTimeout(() => {
+    say(text, { kind: "busy", again: off && callOff, how: "Cancel" });
+    mine.told = true;
+  }, SLOW);
+  try {
+    const found = await work;
+    if (waiting === mine) noLonger();
+    return found;
+  } catch (error) {
+    if (waiting === mine) hush();
+    throw error;
+  }
+}
+
+function hush() {
+  clearTimeout(slow);
+  if (waiting?.told) say("");
+}
+
+function noLonger() {
+  hush();
+  waiting = null;
+}
+
+function callOff() {
+  const off = waiting?.off;
+  noLonger();
+  off?.();
+}
+
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !waiting?.off || document.querySelector("dialog[open]")) return;
+  event.stopPropagation();
+  callOff();
+}, true);
+
 let later = null; // timer
 const undone = new Set(); // what asks again for each thing that could not be had
 
@@ -45,26 +91,32 @@ const undone = new Set(); // what asks again for each thing that could not be ha
 // all else that could not be. Another address ends that: letGo.
 export function failed(error, again) {
   if (!error.final) undone.add(again);
-  const ask = () => {
+  const isSaid = () => !$("said-again").hidden;
+  const ask = async (isWanted) => { // else what is said stays until all is well
     clearTimeout(later);
-    if (!$("said-again").hidden) say("");
+    if (isWanted && isSaid()) say("");
     const all = [...undone];
     undone.clear();
-    for (const each of all) each();
+    await Promise.allSettled(all.map((each) => each()));
+    if (!undone.size && isSaid()) say("");
   };
-  say(error.message, { kind: "bad", again: error.final ? null : ask, how: error.lacksKey ? "Give the key" : "Try again" });
+  say(error.message, { kind: "bad", again: error.final ? null : () => ask(true), how: error.lacksKey ? "Give the key" : "Try again" });
   if (!error.passes) return;
   clearTimeout(later);
-  const whenSeen = () => (document.hidden ? (later = setTimeout(whenSeen, LATER)) : ask());
+  const whenSeen = () => (document.hidden ? (later = setTimeout(whenSeen, LATER)) : ask(false));
   later = setTimeout(whenSeen, (error.after ?? 0) * 1000 || LATER);
 }
 
 // Nothing of what could not be had is wanted any more.
 export function letGo() {
+  noLonger();
   clearTimeout(later);
   undone.clear();
   if (!$("said-again").hidden) say("");
 }
 
 addEventListener("wait", () => $("said").hidden && say("The service is busy, and is asked again in a moment…"));
-$("said-close").addEventListener("click", () => say(""));
+$("said-close").addEventListener("click", () => {
+  say("");
+  callOff();
+});

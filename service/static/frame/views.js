@@ -9,15 +9,16 @@ const fetching = new Map(); // name -> promise of [module]
 
 export function fetched(name) {
   if (!fetching.has(name)) {
-    const parts = Promise.all([import(`../views/${name}.js`), styled(name)]);
+    const parts = Promise.all([import(`../views/${name}.js`), styled(`views/${name}.css`)]);
     fetching.set(name, parts);
     parts.catch(() => fetching.delete(name));
   }
   return fetching.get(name);
 }
 
-function styled(name) {
-  const link = el("link", { rel: "stylesheet", href: `static/views/${name}.css` });
+// Resolves once a style of ours is there, or cannot be had.
+export function styled(path) {
+  const link = el("link", { rel: "stylesheet", href: `static/${path}` });
   const loaded = new Promise((resolve) => ["load", "error"].forEach((event) => link.addEventListener(event, resolve)));
   document.head.append(link);
   return loaded;

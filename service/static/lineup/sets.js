@@ -105,7 +105,7 @@ export class Sets {
         this.app.navigate({ set: made.name, l: null, tpl: null, mode: null });
       } catch (error) {
         if (error.status === 412) await tell(isOther);
-        else said.textContent = error.status === 403 ? "This key may only read: a key with the scope admin saves label sets." : error.message;
+        else said.textContent = `${error.message}.`;
       }
     });
     dialog.append(form);
@@ -116,8 +116,8 @@ export class Sets {
 
   // As the service answers, with the tag that it has as long as it is that.
   async #read(name, options) {
-    const answer = await this.app.api.raw(this.#place(name), options);
-    return { ...(await answer.json()), tag: answer.headers.get("ETag") };
+    const { body, headers } = await this.app.api.raw(this.#place(name), "json", options);
+    return { ...body, tag: headers.get("ETag") };
   }
 
   // In place of `known` and no other; null: of the one that is open, or else of none.

@@ -81,7 +81,7 @@ export class Jobs {
       return await this.api.get(`v1/jobs/${id}`, { patient: false });
     } catch (error) {
       if (error.status !== 404) throw error;
-      return { id, state: "failed", error: { message: "The job was forgotten before its end was seen." } };
+      return { id, state: "failed", error: { message: "The job was forgotten before its end was seen" } };
     }
   }
 
@@ -103,7 +103,7 @@ export class Jobs {
         const job = jobs.find((each) => each.id === id);
         if (!job) continue; // that look was begun before
         if (job.state === "succeeded") return job;
-        if (!isRunning(job)) throw new Error(job.error?.message ?? "The job was cancelled.");
+        if (!isRunning(job)) throw new Error(job.error ? await this.api.inWords(job.error) : "The job was cancelled");
         tell(job);
       }
     } finally {

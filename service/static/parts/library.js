@@ -2,8 +2,11 @@
 // them. A sheet over whatever view is shown.
 
 import { count, el, icon } from "./dom.js";
+import { index } from "./indexing.js";
 import { isRunning } from "./jobs.js";
-import { find, make, NAMED, naming } from "./naming.js";
+import { make, NAMED, naming } from "./naming.js";
+import { renew } from "./renew.js";
+import { told } from "../refusals.js";
 
 const MANY = 8; // collections from which on one is looked for by its name
 const BYTES = ["bytes", "kB", "MB", "GB", "TB"];
@@ -225,9 +228,7 @@ export class Library {
   async #index(folder) {
     if (!this.name.reportValidity()) return;
     try {
-      let wanted = await find(this.app, this.name.value);
-      if (wanted.title !== null) wanted = await make(this.app, this.name.value); // else the job makes it
-      await this.jobs.ask({ kind: "index", collection: wanted.name, folders: [folder] });
+      await index(this.app, this.name.value, folder);
     } catch (error) {
       this.app.say(error.message, { kind: "bad" });
     }
@@ -235,9 +236,7 @@ export class Library {
 
   #showJobs(all) {
     this.jobsTitle.hidden = !all.length;
-    const focused = this.jobList.contains(document.activeElement) ? document.activeElement.dataset.job : null;
-    this.jobList.replaceChildren(...all.slice(0, 12).map((job) => jobRow(job, this.jobs, this.app)));
-    if (focused) this.jobList.querySelector(`[data-job="${focused}"]`)?.focus();
+    renew(this.jobList, all.slice(0, 12).map((job) => jobRow(job, this.jobs, this.app)));
   }
 }
 
@@ -252,11 +251,11 @@ export function jobRow(job, jobs, app) {
   const far = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : done ? done.toLocaleString("en") : "";
   const more = [report?.skipped && `${count(report.skipped, "file")} left out`, ...(report?.warnings ?? [])].filter(Boolean);
   const bar = isRunning(job) && el("progress", { max: total || 1, value: total ? done : null, "aria-label": `Progress of the ${kind} job` });
-  return el("li", {},
+  return el("li", { "data-key": job.id },
     el("div", {},
       el("span", { class: "name" }, `${DOING[kind] ?? "A damaged job"} ${collection ?? (DOING[kind] ? "a folder" : "")} ${STATES[state]}`),
       bar,
-      el("p", { class: "hint" }, error?.message ?? waiting ?? [far, ...more].filter(Boolean).join(" · "))),
-    isRunning(job) && state !== "cancelling" && el("button", { type: "button", class: "button plain", "data-job": job.id,
+      el("p", { class: "hint" }, (error && told(error)) ?? waiting ?? [far, ...more].filter(Boolean).join(" · "))),
+    isRunning(job) && state !== "cancelling" && el("button", { type: "button", class: "button plain",
       onclick: () => jobs.cancel(job.id).catch((failure) => app.say(failure.message, { kind: "bad" })) }, "Cancel"));
 }

@@ -1,7 +1,8 @@
 // Curves as SVG, drawn as wide as there is room, so that words keep their size: grid, ticks, names, and the values under
-// the pointer. Knows no training run. Colours are --line-1 to --line-6 of style/parts.css.
+// the pointer. Knows no training run. Colours are --line-1 to --line-6 of views/runs.css.
 
 import { el, set, svg } from "./dom.js";
+import { renew } from "./renew.js";
 
 const HEIGHT = 220;
 const LEFT = 56;
@@ -45,15 +46,15 @@ export function smoothed(points) {
 export class Lines {
   // `title` is what it shows; `across` is written below the x axis
   constructor({ title, across, fromZero = false }) {
-    Object.assign(this, { title, across, fromZero, series: [], mark: null });
+    Object.assign(this, { title, across, fromZero, series: [], mark: null, at: null }); // at: where the pointer is
     this.legend = el("p", { class: "legend" });
     this.svg = svg("svg", { role: "img", height: HEIGHT });
     this.box = el("div", { class: "plot" }, this.svg);
     this.root = el("figure", { class: "lines" }, el("figcaption", {}, title), this.legend, this.box);
     this.observer = new ResizeObserver(() => this.#draw());
     this.observer.observe(this.box);
-    this.svg.addEventListener("pointermove", (event) => this.#point(event));
-    this.svg.addEventListener("pointerleave", () => this.#unpoint());
+    this.svg.addEventListener("pointermove", (event) => this.#point(event.offsetX));
+    this.svg.addEventListener("pointerleave", () => this.#point(null));
   }
 
   // series: [{name, points: [[x, y]], faint}]; a faint one has the colour of the one after it. mark: {x, text} or null.
@@ -62,8 +63,7 @@ export class Lines {
     this.mark = mark;
     this.root.hidden = !this.series.length;
     const bold = this.series.filter(({ faint }) => !faint);
-    this.legend.replaceChildren(
-      ...(bold.length > 1 ? bold.map(({ name }, i) => el("span", {}, el("i", { class: `key-${(i % COLOURS) + 1}` }), name)) : []));
+    renew(this.legend, bold.length > 1 ? bold.map(({ name }, i) => el("span", {}, el("i", { class: `key-${(i % COLOURS) + 1}` }), name)) : []);
     const last = bold.map(({ name, points }) => `${bold.length > 1 ? `${name} ` : ""}${short(points.at(-1)[1])}`);
     this.svg.setAttribute("aria-label", `${this.title}, by ${this.across}; now ${last.join(", ")}`);
     this.#draw();
@@ -113,13 +113,15 @@ export class Lines {
     }
     this.cursor = svg("g", { class: "cursor" });
     this.svg.replaceChildren(...parts, this.cursor);
+    this.#point();
   }
 
-  // The values nearest to the pointer, by the points of the first bold line.
-  #point(event) {
+  // The values nearest to the pointer, by the points of the first bold line; null: it is elsewhere.
+  #point(at = this.at) {
     const bold = this.series.filter(({ faint }) => !faint);
-    if (!bold.length || !this.cursor) return;
-    const at = event.offsetX;
+    this.at = at;
+    if (at === null) this.cursor?.replaceChildren();
+    if (at === null || !bold.length || !this.cursor) return;
     const nearest = (points) => points.reduce((a, b) => (Math.abs(this.x(a[0]) - at) <= Math.abs(this.x(b[0]) - at) ? a : b));
     const [x] = nearest(bold[0].points);
     const said = bold.map(({ name, points }) => ({ name, y: nearest(points)[1] }));
@@ -129,9 +131,5 @@ export class Lines {
     this.cursor.replaceChildren(
       svg("path", { d: `M${this.x(x)} ${TOP}V${HEIGHT - BOTTOM}` }),
       ...said.map(({ y }, i) => svg("circle", { class: `line-${(i % COLOURS) + 1}`, cx: this.x(x), cy: this.y(y), r: 4 })), label);
-  }
-
-  #unpoint() {
-    this.cursor?.replaceChildren();
   }
 }

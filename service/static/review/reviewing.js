@@ -20,7 +20,7 @@ const FORGOTTEN = "label_run_not_found";
 
 export class Reviewing {
   constructor(root, app, id) {
-    Object.assign(this, { root, app, id, api: app.api, queue: [], judged: new Map(), chosen: new Set() });
+    Object.assign(this, { root, app, id, api: app.api, queue: [], judged: new Map(), chosen: new Set(), apart: 0 });
     this.place = `v1/label-runs/${encodeURIComponent(id)}`;
     this.of = undefined;
     this.outbox = new Outbox({
@@ -69,8 +69,6 @@ export class Reviewing {
     this.end();
     this.root.replaceChildren(noRun(this.app));
   }
-
-  // --- what it is made of ---
 
   #build() {
     const { app, api, ended: { signal } } = this;
@@ -125,16 +123,17 @@ export class Reviewing {
     this.lacking = false;
     const { ids: waiting } = this.outbox;
     const fresh = images.filter(({ id }) => !waiting.has(id));
+    const from = Math.floor(this.apart * fresh.length);
+    const ordered = [...fresh.slice(from), ...fresh.slice(0, from)];
     const kept = this.current && (fresh.find(({ id }) => id === this.current.id) ?? (this.current.wanted ? this.current : null));
-    this.queue = kept ? [kept, ...fresh.filter(({ id }) => id !== kept.id)] : fresh;
+    this.queue = kept ? [kept, ...ordered.filter(({ id }) => id !== kept.id)] : ordered;
     this.#draw();
   }
 
   // What is said counts for the labels that were seen, be they others by now.
   accept() {
-    const image = this.current;
-    if (!image) return;
-    const shown = image.answers.map(({ label }) => label);
+    if (!this.current) return;
+    const shown = this.current.answers.map(({ label }) => label);
     const wanted = this.run.mode === "multi" ? this.run.labels.filter((label) => this.chosen.has(label)) : shown;
     const same = wanted.length === shown.length && wanted.every((label) => shown.includes(label));
     if (wanted.length) this.say(same ? "accept" : "correct", wanted);
@@ -175,9 +174,10 @@ export class Reviewing {
       return;
     }
     const isChanged = error.code === CHANGED; // and is looked at again by nobody
+    if (isChanged) this.apart ||= 0.2 + 0.6 * Math.random(); // of the queue: else both would go on at the same pictures
     this.queue.unshift(...(isChanged ? images.map((image) => ({ ...image, wanted: false })) : images));
     this.#draw();
-    this.app.say(isChanged ? "Somebody else has said meanwhile what this is: that is kept, and what you said is not." : error.message, { kind: "bad" });
+    this.app.say(isChanged ? "Somebody else has said meanwhile what this is: that is kept, and what you said is not. You go on at other pictures than they." : error.message, { kind: "bad" });
     if (isChanged) await this.#lookAgain();
   }
 
@@ -265,8 +265,6 @@ export class Reviewing {
     if (event.detail) this.picture.focus();
     act();
   }
-
-  // --- what is shown ---
 
   #draw() {
     const { run, current } = this;

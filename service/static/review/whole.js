@@ -55,14 +55,14 @@ export class Whole {
 
   // Of a label set as it is by now; null: it cannot be read, undefined: it is gone.
   async #tag(name) {
-    const answer = await this.app.api.raw(`v1/label-sets/${encodeURIComponent(name)}`).catch(({ status }) => status === 404 ? undefined : null);
+    const answer = await this.app.api.raw(`v1/label-sets/${encodeURIComponent(name)}`, "blob").catch(({ status }) => status === 404 ? undefined : null);
     return answer && answer.headers.get("ETag");
   }
 
   download() {
     return this.attempt(async () => {
-      const blob = await (await this.app.api.raw(`${this.place}/table`)).blob();
-      saveFile(URL.createObjectURL(blob), `${this.id}.csv`);
+      const { body } = await this.app.api.raw(`${this.place}/table`, "blob");
+      saveFile(URL.createObjectURL(body), `${this.id}.csv`);
     });
   }
 

@@ -35,16 +35,6 @@ export function gain({ before, after, measure }) {
   return el("span", { class: "measured", title: `${measure}, before training and after` }, bar, el("span", {}, `${figure(before)} → `, el("strong", {}, figure(after))));
 }
 
-const drawn = new WeakMap(); // element -> what it shows, as text
-
-// Have an element show something, and leave it as it is if it does: what is scrolled there, focused or marked stays.
-export function renew(element, what, draw) {
-  const now = JSON.stringify(what);
-  if (drawn.get(element) === now) return;
-  drawn.set(element, now);
-  element.replaceChildren(...draw());
-}
-
 export const notes = (warnings) => (warnings.length ? el("ul", { class: "notes", "aria-label": "Warnings" }, warnings.map((text) => el("li", {}, text))) : "");
 
 // A table may be wider than a phone: then it can be scrolled, by keys too.

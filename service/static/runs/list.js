@@ -1,6 +1,7 @@
 // All training runs, of which two are chosen to be compared.
 
 import { count, el } from "../parts/dom.js";
+import { renew } from "../parts/renew.js";
 import { LIST } from "./diary.js";
 import { ago, gain, lasted, state } from "./facts.js";
 
@@ -9,7 +10,6 @@ export function list({ root, app, follow, explain }) {
   const rows = el("ul", { class: "rows" });
   const compare = el("a", { class: "button", hidden: true }, "Compare");
   const where = el("p", { class: "hint" });
-  let told = "";
   const choose = () => {
     const [a, b] = chosen;
     compare.hidden = chosen.size !== 2;
@@ -28,15 +28,8 @@ export function list({ root, app, follow, explain }) {
       return true;
     }
     if (!sheet.isConnected) root.replaceChildren(sheet); // it was said that there is none yet
-    where.textContent = `${count(runs.length, "run")}${folder ? ` in ${folder}` : ""}.${runs.length > 1 ? " Choose two to compare them." : ""}`;
-    const said = JSON.stringify(runs);
-    if (said !== told) {
-      const focused = rows.contains(document.activeElement) ? document.activeElement : null;
-      rows.replaceChildren(...runs.map((run) => row(run, { app, chosen, rows, choose })));
-      const same = focused && [...rows.children].find(({ dataset }) => dataset.run === focused.closest("li").dataset.run);
-      same?.querySelector(focused.localName).focus();
-    }
-    told = said;
+    renew(where, `${count(runs.length, "run")}${folder ? ` in ${folder}` : ""}.${runs.length > 1 ? " Choose two to compare them." : ""}`);
+    renew(rows, runs.map((run) => row(run, { app, chosen, rows, choose })));
     return true;
   });
 }
@@ -48,12 +41,12 @@ function row(run, { app, chosen, rows, choose }) {
     else chosen.delete(run.name);
     for (const name of chosen) if (chosen.size > 2 && name !== run.name) { // the one chosen first makes way
       chosen.delete(name);
-      rows.querySelectorAll("input").forEach((other) => other.closest("li").dataset.run === name && (other.checked = false));
+      rows.querySelectorAll("input").forEach((other) => other.closest("li").dataset.key === name && (other.checked = false));
       break;
     }
     choose();
   });
-  return el("li", { "data-run": run.name }, box,
+  return el("li", { "data-key": run.name }, box,
     el("a", { href: app.href({ run: run.name }), class: "name" }, run.name, el("span", { class: "hint" }, `${lasted(run.minutes)} · ${ago(run.written_at)}`)),
     state(run), el("span", { class: "figures" }, gain(run), run.after !== null && el("span", { class: "hint" }, run.measure)),
     el("span", { class: "hint warned" }, run.warnings.length ? count(run.warnings.length, "warning") : ""));

@@ -1,9 +1,10 @@
 // One run: what came of it, its curves, which grow while it trains, and having it serve.
 
 import { el, set } from "../parts/dom.js";
+import { renew } from "../parts/renew.js";
 import { curves } from "./curves.js";
 import { Diary, place } from "./diary.js";
-import { ago, figure, gain, lasted, notes, renew, scrolled, setting, state } from "./facts.js";
+import { ago, figure, gain, lasted, notes, scrolled, setting, state } from "./facts.js";
 import { serve } from "./serving.js";
 
 export function one({ root, app, follow, back }, name) {
@@ -23,6 +24,7 @@ export function one({ root, app, follow, back }, name) {
   follow(async (signal) => {
     const run = await api.get(place(name), { signal });
     const { report_url: report, ...lasting } = run; // which is signed anew each time
+    set(parts.report, { href: report, hidden: !report });
     if (JSON.stringify(lasting) !== told) describe(run, parts);
     const isTraining = run.state === "training";
     if (isTraining !== wasTraining) serve(app, run, serving);
@@ -34,13 +36,12 @@ export function one({ root, app, follow, back }, name) {
 }
 
 function describe(run, parts) {
-  parts.told.replaceChildren(el("h1", {}, run.name),
+  renew(parts.told, el("h1", {}, run.name),
     el("p", { class: "facts" }, state(run), run.started_from && el("span", {}, `from ${run.started_from}`), el("span", {}, lasted(run.minutes)), el("span", {}, `written ${ago(run.written_at)}`)));
-  set(parts.report, { href: run.report_url, hidden: !run.report_url });
-  parts.verdict.replaceChildren(el("span", {}, run.measure), gain(run), run.score === null ? "" : el("span", { class: "hint" }, `score ${figure(run.score)}${run.best_epoch === null ? "" : `, best in epoch ${run.best_epoch}`}`));
-  renew(parts.warnings, run.warnings, () => [notes(run.warnings)]);
-  renew(parts.tables, run.tables, () => run.tables.map(table));
-  renew(parts.settings, run.settings, () => Object.entries(run.settings).flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, setting(value))]));
+  renew(parts.verdict, el("span", {}, run.measure), gain(run), run.score === null ? "" : el("span", { class: "hint" }, `score ${figure(run.score)}${run.best_epoch === null ? "" : `, best in epoch ${run.best_epoch}`}`));
+  renew(parts.warnings, notes(run.warnings));
+  renew(parts.tables, run.tables.map(table));
+  renew(parts.settings, Object.entries(run.settings).flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, setting(value))]));
 }
 
 function table({ title: caption, rows }) {

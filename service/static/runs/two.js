@@ -2,8 +2,9 @@
 
 import { el } from "../parts/dom.js";
 import { Lines, short, smoothed } from "../parts/lines.js";
+import { renew } from "../parts/renew.js";
 import { Diary, place } from "./diary.js";
-import { figure, lasted, notes, renew, scrolled, setting } from "./facts.js";
+import { figure, lasted, notes, scrolled, setting } from "./facts.js";
 
 export function two({ root, app, follow, back }, names) {
   const { api } = app;
@@ -23,10 +24,10 @@ export function two({ root, app, follow, back }, names) {
     if (now === told && !grew.some(Boolean)) return trains; // a comparison reads both logs whole
     const found = await api.get(`${place(names[0], "compare")}?with=${encodeURIComponent(names[1])}`, { signal });
     told = now;
-    said.textContent = found.verdict;
-    warnings.replaceChildren(notes([...found.objections, ...found.runs.flatMap((run) => run.warnings.map((text) => `${run.name}: ${text}`))]));
+    renew(said, found.verdict);
+    renew(warnings, notes([...found.objections, ...found.runs.flatMap((run) => run.warnings.map((text) => `${run.name}: ${text}`))]));
     const line = (name, of) => [name, ...found.runs.map(of)];
-    renew(tables, [found.runs, found.settings], () => [
+    renew(tables, [
       scrolled("What came of them", ["", ...found.runs.map((run) => run.name)], [
         line(`${found.measure}, before`, (run) => figure(run.before)), line("after", (run) => figure(run.after)), line("score", (run) => figure(run.score)),
         line("best epoch", (run) => (run.best_epoch === null ? "–" : `${run.best_epoch} of ${run.epochs}`)), line("time", (run) => lasted(run.seconds / 60)),

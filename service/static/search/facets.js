@@ -30,7 +30,6 @@ export class Facets {
     let counted;
     let folder;
     let hidden = 0; // keys that are not shown
-    if (!this.root.children.length) this.root.append(el("p", { class: "hint" }, "Counting…"));
     try {
       folder = await this.api.get(`${of("folders")}${query.folder ? `?in=${encodeURIComponent(query.folder)}` : ""}`, { signal });
       keys = (await this.api.get(of("facets"), { signal })).keys;

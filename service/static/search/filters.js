@@ -32,7 +32,10 @@ export class Filters {
     const { app, root } = this;
     if (root.hidden) return;
     try {
-      if (!this.facets) await this.load();
+      if (!this.facets) {
+        fill(root, el("p", { class: "hint" }, "Counting…"));
+        await this.load();
+      }
     } catch (error) {
       fill(root, el("p", { class: "hint" }, error.message));
       app.failed(error, () => this.count());

@@ -45,7 +45,7 @@ export class Selecting {
     this.button.setAttribute("aria-pressed", String(this.grid().isChoosing));
     if (!this.selection && !ids.size) return;
     try {
-      if (!this.selection) await this.load();
+      if (!this.selection) await this.app.waited(this.load(), "Loading what can be done with them…");
       this.selection.show(ids, this.source());
     } catch (error) {
       this.app.failed(error, () => this.show(this.grid().selected));

@@ -30,6 +30,7 @@ export function mount(root, app) {
     const rows = el("ul", { class: "rows" });
     const box = el("div", { class: "page" },
       el("header", {}, el("h1", {}, "Review"), el("p", { class: "hint" }, "Go through what a model labelled, the least certain pictures first. What you say of them teaches the rest at once.")));
+    if (!root.querySelector(".page")) root.replaceChildren(box); // what was shown before is no matter of this address
     let runs;
     let sets;
     try {

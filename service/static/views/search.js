@@ -132,7 +132,7 @@ export function mount(root, app) {
       status.textContent = looks ? "Searching…" : "";
       results.classList.add("busy");
       try {
-        next.told = await next.load(signal, had);
+        next.told = await (looks ? next.load(signal, had) : app.waited(next.load(signal, had), "Loading…"));
       } catch (error) {
         if (signal.aborted) return;
         results.classList.remove("busy");

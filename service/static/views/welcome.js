@@ -2,10 +2,12 @@
 // that the operator allows; what is there already is shown while the rest still comes.
 
 import { count, el, icon } from "../parts/dom.js";
+import { index } from "../parts/indexing.js";
 import { jobRow } from "../parts/library.js";
-import { find, make, NAMED } from "../parts/naming.js";
+import { NAMED } from "../parts/naming.js";
 import { dropTarget } from "../parts/picture/drop.js";
 import { filesOf } from "../parts/picture/given.js";
+import { renew } from "../parts/renew.js";
 
 export const title = "Welcome";
 
@@ -34,7 +36,7 @@ export function mount(root, app) {
     }
     return el("form", { class: "way", onsubmit: (event) => {
       event.preventDefault();
-      index(path.value.trim());
+      begin(path.value.trim());
     } },
     el("h2", {}, "A folder of the server"),
     el("p", {}, "Nothing is copied: its files stay where they are."),
@@ -43,12 +45,10 @@ export function mount(root, app) {
     el("button", { class: "button main", type: "submit" }, "Index it"));
   }
 
-  async function index(path) {
+  async function begin(path) {
     if (!name.reportValidity()) return;
     try {
-      let wanted = await find(app, name.value);
-      if (wanted.title !== null) wanted = await make(app, name.value); // else the job makes it
-      await app.jobs.ask({ kind: "index", collection: wanted.name, folders: [path] });
+      await index(app, name.value, path);
     } catch (error) {
       app.say(error.message, { kind: "bad" });
     }
@@ -56,7 +56,7 @@ export function mount(root, app) {
 
   // Once the first pictures are in, they can be looked at.
   async function follow(jobs) {
-    progress.replaceChildren(...jobs.filter((job) => job.kind === "index" || job.kind === "watch").slice(0, 3).map((job) => jobRow(job, app.jobs, app)));
+    renew(progress, jobs.filter((job) => job.kind === "index" || job.kind === "watch").slice(0, 3).map((job) => jobRow(job, app.jobs, app)));
     if (!app.jobs.running.length) return;
     await app.reload().catch(() => {}); // the next look comes soon
     const ready = app.collections().find((each) => each.counts.image);

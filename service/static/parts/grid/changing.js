@@ -24,7 +24,7 @@ export async function changeAll(app, collection, ids, change, done) {
   const gone = ids.length - there - refused;
   const said = [
     `${count(there, "picture")} ${done}`,
-    refused && notDone(refused, await namesOf(app.api, collection, first.map(({ id }) => id)), first[0].error.message),
+    refused && notDone(refused, await namesOf(app.api, collection, first.map(({ id }) => id)), await app.api.inWords(first[0].error)),
     gone && `${count(gone, "is", "are")} no longer there`,
   ].filter(Boolean);
   app.say(`${said.join(" · ")}.`, { kind: refused ? "bad" : "plain" });

@@ -50,17 +50,17 @@ export function beginColumns(api, collection) {
 }
 
 async function fetched(api, collection, { signal } = {}) {
-  const answer = await api.raw(api.of(collection, "columns"), { signal });
-  return new Columns(await answer.arrayBuffer(), answer.headers.get("ETag"));
+  const { body, headers } = await api.raw(api.of(collection, "columns"), "arrayBuffer", { signal });
+  return new Columns(body, headers.get("ETag"));
 }
 
 // The places, ascending, of the pictures that pass a filter; null if the columns are no longer those of the collection.
 export async function placesAmong(api, collection, columns, filter, { signal } = {}) {
-  const answer = await api.raw(`${api.of(collection, "columns")}/bitmap`, {
+  const { body, headers } = await api.raw(`${api.of(collection, "columns")}/bitmap`, "arrayBuffer", {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ filter }), signal,
   });
-  if (answer.headers.get("ETag") !== columns.tag) return null;
-  const bytes = new Uint8Array(await answer.arrayBuffer());
+  if (headers.get("ETag") !== columns.tag) return null;
+  const bytes = new Uint8Array(body);
   const places = new Uint32Array(columns.count);
   let found = 0;
   for (let byte = 0; byte < bytes.length; byte++) {

@@ -1,5 +1,6 @@
 // The picture that the address has open: over the view in the viewer, one after the other of what the view shows, and
 // closed by going back where that leads to the view as it was. The viewer is loaded after what the view shows at first.
+// What cannot be had stays in the address, which is a link that somebody may have been given.
 
 import { loaded } from "../../api.js";
 import { cameFrom } from "../../router.js";
@@ -20,7 +21,7 @@ export class Opened {
   // Have the viewer at hand.
   async load() {
     const [{ Viewer }, actions] = await Promise.all([loaded(import("./viewer.js")), this.actions()]);
-    this.viewer ??= new Viewer(this.root, { api: this.app.api, onStep: (by) => this.#step(by), onClose: (entry) => this.#close(entry), actions });
+    this.viewer ??= new Viewer(this.root, { api: this.app.api, onStep: (by) => this.#step(by), onClose: () => this.#close(), actions });
   }
 
   // What comes late opens nothing over another view.
@@ -48,18 +49,24 @@ export class Opened {
     });
   }
 
-  // null: it is gone, of which is told, or another is wanted by now
+  // null: it is gone, of which is told; or another is wanted by now; or it is asked for again
   async #entry(id) {
     const of = this.of();
+    const isWanted = () => this.id === id && this.of() === of;
     let told = GONE;
-    let entry = null;
     try {
-      [entry] = await Promise.all([this.find(id), this.viewer ?? this.load()]);
+      const both = Promise.all([this.find(id), this.viewer ?? this.load()]);
+      const [entry] = await this.app.waited(both, "Opening the picture…", () => this.#callOff());
+      if (!isWanted()) return null;
+      if (entry) return entry;
     } catch (error) {
+      if (!isWanted()) return null;
+      if (!error.final) {
+        this.app.failed(error, () => this.show(id));
+        return null;
+      }
       if (error.status !== 404) told = error.message;
     }
-    if (this.id !== id || this.of() !== of) return null;
-    if (entry) return entry;
     this.app.say(told, { kind: "bad" });
     this.app.navigate({ open: null }, { replace: true });
     return null;
@@ -73,8 +80,13 @@ export class Opened {
     this.app.navigate({ open: source.id(place) }, { replace: true });
   }
 
-  #close(entry) {
-    if (this.id !== entry.id) return;
+  // Somebody has closed it, maybe while the one after it was on its way.
+  #close() {
+    if (this.id && !this.viewer.open) this.#callOff();
+  }
+
+  #callOff() {
+    this.id = null;
     const without = this.app.href({ open: null });
     if (cameFrom(without)) history.back();
     else this.app.navigate({ open: null }, { replace: true });
