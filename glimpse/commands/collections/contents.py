@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse.commands.collections.collections import Name, collections
-from glimpse.options import DATA, AsJson, Data, Store, Url, is_remote, read_filter
+from glimpse.options import DATA, AsJson, Data, Store, Url, is_remote, read_filter, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,6 +51,7 @@ def facets(
         raise InputError("--filter goes with --key: give the keys whose values are to be counted")
     remote = url if url is not None and is_remote(context) else None
     if not key:
+        refuse(context, ["k"], "is how many values of a --key, and none is given")
         found = _keys(remote, data, name, modality)
         if json:
             console.print_json({"keys": [asdict(each) for each in found]})
