@@ -45,6 +45,23 @@ def test_classes_that_are_one_to_the_model_are_said_before_a_run_begins(
     assert reworded.stderr.endswith("are the same to the model; reword one, or leave it out\n")
 
 
+def test_of_five_classes_or_fewer_nobody_is_told_that_the_right_one_is_among_the_first_five(
+    colour_folder: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    done = glimpse_here("train", colour_folder, "--folders", "--model", tiny_run, "--out", out, *QUICK)
+    assert "before training  top-1 " in done.stderr
+    eval_ = ("eval", "--folders", colour_folder, "--model", tiny_run)
+    measured = glimpse_here(*eval_).stdout
+    assert measured.startswith("12 images: top-1 ")
+    assert all("top-5" not in said for said in (done.stderr, (out / "report.html").read_text(), measured))
+    assert json.loads(glimpse_here(*eval_, "--json").stdout)["top5"] == 1
+    for i in range(3):
+        (colour_folder / f"more {i}").mkdir()
+        plain_picture("white", i).save(colour_folder / f"more {i}" / "0.png")
+    assert ", top-5 " in glimpse_here(*eval_).stdout
+
+
 def test_pictures_alone_have_no_classes_that_could_be_alike(alike: Path, tiny_run: Path, tmp_path: Path) -> None:
     words = ("train", alike, "--folders", "--loss", "nt-xent", "--model", tiny_run, "--out", tmp_path / "run", *QUICK)
     assert glimpse_here(*words).returncode == 0

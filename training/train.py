@@ -65,15 +65,19 @@ def train(
         begun = (out / LAST / STATE).exists() or (out / METRICS).exists()  # killed before that, it is begun anew
         if config.fsdp and ranks.world == 1:
             raise InputError("--fsdp needs several processes: torchrun --nproc-per-node N -m training ... --fsdp")
-        if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
+        if begun and not resume:
             raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
         if not (out / TRAIN_CONFIG).exists():
             _check_free(out)
         source = open_source(config)
         if source.n_train < config.batch_size:
-            remedy = f"lower --batch-size to {max(2, source.n_train // 4)}" if source.n_train > 3 else "give more pairs"
+            remedy = (
+                f"lower --batch-size to {max(2, source.n_train // 4)}"
+                if source.n_train > 3
+                else f"give more {config.samples}"
+            )
             raise TrainingError(
-                f"{source.n_train} pairs to train on are fewer than a batch of {config.batch_size}; {remedy}"
+                f"{source.n_train} {config.samples} to train on are fewer than a batch of {config.batch_size}; {remedy}"
             )
         ranks.wait()  # nobody writes before all have looked
         yield from _Run(config, source, ranks, resume).go(should_stop)

@@ -71,6 +71,7 @@ def eval(  # noqa: A001  the command's name
     from training.data.keys import Keys
     from training.data.pairs import read_pairs
     from training.held_out_table import read_held_out
+    from training.reading.measures import telling
 
     if sum(source is not None for source in (pairs, folders, split)) != 1:
         raise InputError("give one of --pairs TABLE, --folders DIR and --split RUN")
@@ -115,8 +116,8 @@ def eval(  # noqa: A001  the command's name
         rows = [(way.replace("_to_", " -> "), *content[way].values()) for way in WAYS if way in content]
         console.out.print(console.table("", "recall@1", "recall@5", "recall@10", "median rank", rows=rows))
     else:
-        top = f"top-1 {content['top1']:.3f}, top-5 {content['top5']:.3f}"
-        console.out.print(f"{content['n_images']} images{without}: {top}")
+        top5 = f", top-5 {content['top5']:.3f}" if "top5" in telling(content) else ""
+        console.out.print(f"{content['n_images']} images{without}: top-1 {content['top1']:.3f}{top5}")
         console.out.print(console.table("label", "top-1", rows=list(content["per_class"].items())))
 
 
