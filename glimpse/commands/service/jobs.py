@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from glimpse.options import AnyName, AsJson, Collection, Labels, Scores, Template, labels_of, refuse
+from glimpse.options import AnyName, AsJson, Collection, Labels, Scores, Template, check_out, labels_of, refuse
 
 if TYPE_CHECKING:
     from glimpse.client import Client, Job
@@ -230,11 +230,16 @@ def result(
     import sys
 
     from base.errors import InputError
+    from base.files import write_whole
     from glimpse import console
     from glimpse.client import Client
+    from labelling.outputs.table import check_table
 
     if json and str(out) == "-":
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
+    if str(out) != "-":
+        check_out(out, "labels.csv")
+        check_table(out, "--out")
     with Client(url) as client:
         content = client.job_result(id)
     if str(out) == "-":
@@ -242,7 +247,7 @@ def result(
         return
     if out.exists() and content.count(b"\n") < 2:  # the header
         raise InputError(f"{out}: left as it is, for job {id} has labelled nothing; write it elsewhere, or delete it")
-    out.write_bytes(content)
+    write_whole(out, content)
     if json:
         console.print_json({"job": id, "out": str(out), "bytes": len(content)})
 
