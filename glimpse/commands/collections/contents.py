@@ -121,7 +121,6 @@ def changes(
     that has been overtaken (the collection was made anew or restored, or more was deleted than is kept) is an error:
     then begin again without, and let go of what that does not name.
     """
-    import json as json_lines
     import sys
 
     from glimpse import console
@@ -131,10 +130,7 @@ def changes(
     for page in _pages(remote, data, name, after, follow):
         shown = page.changes if left is None else page.changes[:left]
         for change in shown:
-            try:
-                print(json_lines.dumps(_as_json(change), ensure_ascii=False))
-            except UnicodeEncodeError:  # a path that no UTF-8 can say
-                print(json_lines.dumps(_as_json(change)))
+            console.print_json(_as_json(change), indent=None)
         sys.stdout.flush()
         if left is not None:
             left -= len(shown)
