@@ -297,12 +297,12 @@ def given_options(context: typer.Context) -> frozenset[str]:
     return frozenset(name for name in context.params if _is_given(context, name))
 
 
-def refuse(context: typer.Context, names: Sequence[str], why: str) -> None:
+def refuse(context: typer.Context, names: Sequence[str], why: str, remedy: str = "leave it out") -> None:
     """InputError for the first of these parameters that stands on the command line, where it would do nothing."""
     for name in names:
         if _is_given(context, name):
             [param] = [param for param in context.command.params if param.name == name]
-            raise InputError(f"{max(param.opts, key=len)} {why}: leave it out")
+            raise InputError(f"{max(param.opts, key=len)} {why}: {remedy}")
 
 
 def is_remote(context: typer.Context, *local: str, served: Sequence[str] = ()) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -184,9 +185,6 @@ def test_help_has_a_short_name_everywhere(capsys: pytest.CaptureFixture[str]) ->
         ("index . --image-key i", "--image-key is a column of --captions, which is not given"),
         ("jobs start index /x --image-key i", "--image-key is a column of --captions, which is not given"),
         ("jobs start watch /x --image-key i", "--image-key is a column of --captions, which is not given"),
-        ("compare . --images 3", "--images is for the page, which --out compare.html names"),
-        ("compare . -k 3", "-k is for the page, which --out compare.html names"),
-        ("compare . --device cpu", "--device is for the page, which --out compare.html names"),
         ("compare . --data x", "--data says where --collection lies, and none is given"),
         ("reindex --abandon --drop-unreadable", "--drop-unreadable is for going on, and --abandon forgets"),
         ("reindex --abandon --model x", "--model is for going on, and --abandon forgets"),
@@ -216,6 +214,12 @@ def test_an_option_that_would_do_nothing_is_refused(
     with pytest.raises(InputError) as error:
         perform(words.replace("TABLE", "table.csv").replace("FOLDER", "folder").split())
     assert str(error.value) == f"{message}: leave it out"
+
+
+@pytest.mark.parametrize("option", ["--images", "-k", "--query"])
+def test_what_is_for_the_page_of_a_comparison_asks_for_its_name(option: str) -> None:
+    with pytest.raises(InputError, match=f"^{option} is for the page: name it by --out compare.html$"):
+        perform(["compare", ".", option, "3"])
 
 
 @pytest.mark.parametrize(
@@ -266,6 +270,21 @@ def test_the_installed_command_says_it_on_one_line() -> None:
     bare = run()
     assert bare.returncode == 2
     assert bare.stderr.startswith("Usage: glimpse")
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", "ü"), ("ascii", "\\xfc")])
+def test_a_stream_that_is_not_in_utf8_gets_what_it_can_say(encoding: str, shown: str, tmp_path: Path) -> None:
+    def written(*words: str) -> tuple[str, str]:
+        command, env = [GLIMPSE, *words, "--data", tmp_path], os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, env=env, check=False)
+        return done.stdout.decode(encoding), done.stderr.decode(encoding)
+
+    made = written("labels", "create", "a", "--labels", "ü,日本", "--json")[0]
+    assert made.isascii()
+    assert [label["name"] for label in json.loads(made)["labels"]] == ["ü", "日本"]
+    assert shown in written("labels", "show", "a")[0]
+    assert "\\u65e5\\u672c" in written("labels", "show", "a")[0]
+    assert f"'{shown} \\u65e5\\u672c' cannot name a label set" in written("labels", "show", "ü 日本")[1]
 
 
 def test_each_command_asks_a_service_or_says_that_it_looks_here(

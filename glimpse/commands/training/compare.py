@@ -54,7 +54,7 @@ def compare(
     from training.reading.comparison import HEAD, differing, headline, objections, read_runs, rows, setting, verdict
 
     if out is None:
-        refuse(context, OF_PAGE, "is for the page, which --out compare.html names")
+        refuse(context, OF_PAGE, "is for the page", "name it by --out compare.html")
     else:
         check_page(out, "compare.html")
     if collection is None:
