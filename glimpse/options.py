@@ -302,7 +302,8 @@ def refuse(context: typer.Context, names: Sequence[str], why: str, remedy: str =
     for name in names:
         if _is_given(context, name):
             [param] = [param for param in context.command.params if param.name == name]
-            raise InputError(f"{max(param.opts, key=len)} {why}: {remedy}")
+            option = max(param.opts, key=len) if param.param_type_name == "option" else param.metavar or name
+            raise InputError(f"{option.strip('[]')} {why}: {remedy}")
 
 
 def is_remote(context: typer.Context, *local: str, served: Sequence[str] = ()) -> bool:

@@ -190,6 +190,7 @@ def test_help_has_a_short_name_everywhere(capsys: pytest.CaptureFixture[str]) ->
         ("reindex --abandon --model x", "--model is for going on, and --abandon forgets"),
         ("embed TABLE --model x --out o --any-name", "--any-name is for a folder"),
         ("embed FOLDER --model x --out o --image-key i", "--image-key is a column of a table or of Parquet"),
+        ("backup y --verify x", "FILE is for writing a backup, and --verify FILE reads one"),
         ("backup --verify x --force", "--force is for writing a backup, and --verify FILE reads one"),
         ("backup --verify x --keep-weekly 3", "--keep-weekly is for writing a backup, and --verify FILE reads one"),
         ("duplicates --identical --threshold 1", "--threshold is of pictures alike, and --identical looks at bytes"),
