@@ -62,7 +62,7 @@ def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(folder: Path, *, instead_of: Collection[str] = ()) -> Iterator[Path]:
+def new_folder(folder: Path, *, instead_of: Collection[str] = (), overwrite: bool = False) -> Iterator[Path]:
     """An empty folder that takes the place of `folder`, which a person named, when the block ends; files alone in it.
 
     When the block raises, nothing is left of it; what a killed process left is swept as by `whole_file`.
@@ -70,13 +70,14 @@ def new_folder(folder: Path, *, instead_of: Collection[str] = ()) -> Iterator[Pa
     Args:
         folder: not there, or empty, or with nothing in it but `instead_of`.
         instead_of: names of files that go with what is there.
+        overwrite: they may go; else a folder with them is refused as well.
 
     Raises:
         InputError: there is something else in it, it is a file, or it has no folder to lie in.
         OSError: as `whole_file`.
     """
     folder = folder.resolve()
-    _check_replaceable(folder, instead_of)
+    _check_replaceable(folder, instead_of, overwrite)
     beginning = _beginning(folder)
     sweep_parts(folder.parent, re.escape(beginning))
     with _naming(folder):
@@ -88,7 +89,7 @@ def new_folder(folder: Path, *, instead_of: Collection[str] = ()) -> Iterator[Pa
         for file in made.iterdir():
             fsync_file(file)
         fsync_file(made)
-        _check_replaceable(folder, instead_of)
+        _check_replaceable(folder, instead_of, overwrite)
         if folder.exists():
             folder.rename(old)
         made.rename(folder)
@@ -191,7 +192,7 @@ def disk_error(error: OSError, path: Path | None = None) -> DiskError | None:
     return DiskFull(problem) if error.errno in NO_SPACE else DiskError(problem)
 
 
-def _check_replaceable(folder: Path, names: Collection[str]) -> None:
+def _check_replaceable(folder: Path, names: Collection[str], overwrite: bool) -> None:
     """InputError for a folder that may not be written, or with anything in it but files of these names."""
     if not folder.parent.is_dir():
         raise InputError(f"{folder.parent}: no such folder")
@@ -200,13 +201,13 @@ def _check_replaceable(folder: Path, names: Collection[str]) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder}: a file; give the name of a folder")
     found = sorted(folder.iterdir())
-    if found and not names:
-        raise InputError(
-            f"{folder}: is there already with files in it; choose another name, or replace it with --force"
-        )
     for path in found:
         if path.name not in names or path.is_dir():
             raise InputError(f"{folder}: holds {path.name}, which would be lost with it; choose another name")
+    if found and not overwrite:
+        raise InputError(
+            f"{folder}: is there already with files in it; choose another name, or replace it with --force"
+        )
 
 
 @contextmanager

@@ -34,6 +34,7 @@ def main() -> None:
 
 def _run() -> tuple[str, int]:
     """What is left to say, and the exit code."""
+    import codecs
     import io
 
     import typer
@@ -44,12 +45,14 @@ def _run() -> tuple[str, int]:
     from glimpse.cli import perform
     from glimpse.usage import UsageError, said
 
+    codecs.register_error("glimpse", _as_far_as_it_goes)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # who started it has closed it, and the next file would take its number
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):  # a file's name need not be UTF-8
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
+            is_utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+            stream.reconfigure(errors="surrogateescape" if is_utf8 else "glimpse")
     try:
         code = perform(sys.argv[1:])
         return ("interrupted" if code == 130 else ""), code  # typer makes it of an interrupt, without a word
@@ -72,6 +75,16 @@ def _run() -> tuple[str, int]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return disk_problem(error) or f"{where}{error.strerror or error}", 1
+
+
+def _as_far_as_it_goes(error: UnicodeError) -> tuple[bytes, int]:
+    """What a stream in another encoding gets of a text: what it has no sign for escaped, a name's odd bytes as is."""
+    assert isinstance(error, UnicodeEncodeError)
+    signs = error.object[error.start : error.end]
+    shown = (
+        bytes([ord(c) - 0xDC00]) if "\udc80" <= c <= "\udcff" else c.encode("ascii", "backslashreplace") for c in signs
+    )
+    return b"".join(shown), error.end
 
 
 def _fail(message: str, code: int) -> int:

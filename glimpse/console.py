@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr, so that `glimpse ... --json | j
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
@@ -52,10 +53,13 @@ err = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stder
 
 
 def print_json(content: Any, indent: int | None = 2) -> None:
-    """One JSON document on stdout, in UTF-8; what no UTF-8 can say (a file's name in another encoding) is escaped."""
+    """One JSON document on stdout, in UTF-8; what no UTF-8 can say (a file's name in another encoding) is escaped.
+
+    So is all that is not ASCII where stdout has another encoding.
+    """
     text = json.dumps(content, ensure_ascii=False, indent=indent)
     try:
-        text.encode()
+        text.encode("utf-8" if codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8" else "ascii")
     except UnicodeEncodeError:
         text = json.dumps(content, indent=indent)
     print(text)

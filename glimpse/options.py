@@ -285,9 +285,25 @@ def check_out(out: Path, example: str, option: str = "--out") -> None:
         raise InputError(f"{option} {out}: cannot be written (Permission denied)")
 
 
+def check_page(out: Path, example: str, option: str = "--out") -> None:
+    """The same for a page; and a name that no page has, for what lies there would be lost."""
+    if out.suffix.lower() not in (".html", ".htm") and not out.is_dir():
+        raise InputError(f"{option} {out}: is written as a page; name it so, as {example}")
+    check_out(out, example, option)
+
+
 def given_options(context: typer.Context) -> frozenset[str]:
     """The parameters that stand on the command line."""
     return frozenset(name for name in context.params if _is_given(context, name))
+
+
+def refuse(context: typer.Context, names: Sequence[str], why: str, remedy: str = "leave it out") -> None:
+    """InputError for the first of these parameters that stands on the command line, where it would do nothing."""
+    for name in names:
+        if _is_given(context, name):
+            [param] = [param for param in context.command.params if param.name == name]
+            option = max(param.opts, key=len) if param.param_type_name == "option" else param.metavar or name
+            raise InputError(f"{option.strip('[]')} {why}: {remedy}")
 
 
 def is_remote(context: typer.Context, *local: str, served: Sequence[str] = ()) -> bool:

@@ -20,6 +20,7 @@ from glimpse import console
 from glimpse.progress_lines import ProgressLines
 from training.config import TrainConfig
 from training.model.distributed import is_first
+from training.reading.measures import telling
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.run_folder import METRICS
 from training.train import train
@@ -84,12 +85,11 @@ def _as_json(finished: Finished) -> dict[str, object]:
 
 
 def _print_plan(plan: Started, config: TrainConfig) -> None:
-    what = "images" if config.images_only or config.folders else "pairs"
     learns = "" if plan.trainable == plan.parameters else f", {plan.trainable / 1e6:.2f} M of them learn"
     processes = "" if plan.world == 1 else f", {plan.world} processes"
     probe = f"; probe: {plan.probe} of {config.probe}" if plan.probe else ""
     console.err.print(
-        f"{plan.n_train} {what} to train on, {plan.n_val} held out"
+        f"{plan.n_train} {config.samples} to train on, {plan.n_val} held out"
         f"; {plan.parameters / 1e6:.1f} M parameters{learns}, {plan.steps} steps of {config.batch_size}, "
         f"{plan.device} {plan.precision}{processes}{probe}"
     )
@@ -122,7 +122,8 @@ def _print_epoch(epoch: Epoch, epochs: int) -> None:
 
 def _metrics(epoch: Epoch) -> str:
     if "top1" in epoch.metrics:
-        return f"top-1 {epoch.metrics['top1']:.3f}  top-5 {epoch.metrics['top5']:.3f}"
+        top5 = f"  top-5 {epoch.metrics['top5']:.3f}" if "top5" in telling(epoch.metrics) else ""
+        return f"top-1 {epoch.metrics['top1']:.3f}{top5}"
     ways = [
         f"{way.replace('_to_', '->')} {recalls['recall@1']:.3f} {recalls['recall@5']:.3f} {recalls['recall@10']:.3f}"
         for way, recalls in epoch.metrics.items()
@@ -151,7 +152,7 @@ def _print_end(end: Finished, config: TrainConfig) -> None:
     elif end.best_epoch == 0 or end.alpha == 0:
         what = (
             "nothing was better on the held-out part than the start, so the model is as it was. Try a lower --lr, more "
-            f"pairs, or {config.larger_held_out}"
+            f"{config.samples}, or {config.larger_held_out}"
         )
     else:
         what = f"best: epoch {end.best_epoch}, score {end.best_score:.3f}"

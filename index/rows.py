@@ -32,7 +32,7 @@ def as_rows(x: ArrayLike, dim: int) -> Rows:
         rows = np.ascontiguousarray(given, dtype=np.float32)
         finite = np.isfinite(np.einsum("ij,ij->i", rows, rows)).all()  # half the time of isfinite on every value
     if not finite:
-        if np.isfinite(rows).all():
+        if np.isfinite(given).all():
             raise InputError("a vector is longer than float32 can say: divide its numbers by its length")
         raise InputError("a vector holds NaN or infinity")
     return rows
@@ -43,6 +43,8 @@ def unit_rows(x: ArrayLike, dim: int) -> Rows:
     rows = _rows_of(x, dim)
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     if not norms.all():
+        if np.asarray(x)[norms == 0].any(axis=1).all():
+            raise InputError("a vector is shorter than float32 can say: divide its numbers by its length")
         raise InputError("a vector is all zeros: it has no direction to compare")
     scaled: Rows = rows / norms[:, None]
     return scaled

@@ -206,9 +206,10 @@ def test_nothing_but_an_earlier_export_is_replaced(tiny_run: Path, tmp_path: Pat
     )
     exported(tiny_run, out, "--to", "hf", "--force")
     assert not {*before} & {file for file in out.iterdir() if file.suffix == ".onnx"}
-    refused = glimpse_here("export", tiny_run, "--out", tiny_run, "--force")
-    assert refused.returncode == 2
-    assert "which would be lost with it" in refused.stderr
+    for force in ((), ("--force",)):
+        refused = glimpse_here("export", tiny_run, "--out", tiny_run, *force)
+        assert refused.returncode == 2
+        assert "which would be lost with it; choose another name" in refused.stderr
     assert load_encoder(tiny_run, "cpu", "fp32")
     (tmp_path / "file").touch()
     assert glimpse_here("export", tiny_run, "--out", tmp_path / "file", "--force").returncode == 2

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from glimpse_here import glimpse_here
 from label_world import tree
 from tiny_world import plain_picture
 
@@ -400,3 +401,33 @@ assert not world.undo().failed
 assert {name: what[0] for name, what in tree(disk).items()} == {name: what[0] for name, what in before.items()}
 """
     )
+
+
+def test_keywords_inside_a_file_leave_all_else_of_it_and_say_what_its_hard_links_keep(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    photos, outside = tmp_path / "some", tmp_path / "outside"
+    photos.mkdir()
+    outside.mkdir()
+    for name in ("alone", "linked", "away"):
+        plain_picture("red", len(name)).save(photos / f"{name}.png")
+    (photos / "away.png").rename(outside / "away.png")
+    (photos / "away.png").symlink_to(outside / "away.png")
+    (outside / "linked.png").hardlink_to(photos / "linked.png")
+    before = (outside / "linked.png").read_bytes()
+    for photo in photos.iterdir():
+        photo.chmod(0o640)
+        os.setxattr(photo, "user.note", b"mine")
+    words = ("label", photos, "--model", tiny_run, "--data", tmp_path / "data", "--embed", "--labels")
+    said = glimpse_here(*words, "a,b").stderr.splitlines()
+    new = "2 photos with new keywords, 1 photo with new keywords, whose hard links keep the old"
+    assert f"keywords in image files: {new}" in said
+    assert (outside / "linked.png").read_bytes() == before
+    assert (photos / "away.png").is_symlink()
+    assert all(b"com.adobe.xmp" in photo.read_bytes() for photo in photos.iterdir())
+    assert {photo.stat().st_mode & 0o777 for photo in photos.iterdir()} == {0o640}
+    assert {os.getxattr(photo, "user.note") for photo in photos.iterdir()} == {b"mine"}
+    (outside / "alone.png").hardlink_to(photos / "alone.png")
+    relinked = glimpse_here(*words, "c,d", "--to", tmp_path / "sorted", "--how", "hardlink").stderr
+    assert "keywords in image files: 3 photos with new keywords\n" in relinked
+    assert all(photo.stat().st_nlink == 2 for photo in photos.iterdir() if not photo.is_symlink())

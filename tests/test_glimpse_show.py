@@ -36,6 +36,26 @@ def test_an_entry_is_found_by_its_path_whatever_the_form_of_its_accents(tiny_run
     ok("search", "--like", tmp_path / composed, *data)
 
 
+def test_of_much_metadata_a_person_is_shown_some_and_a_program_all(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 1))
+    known = {"long": "x" * 2_000_000, "list": [12] * 1000, **{f"key {i}": i for i in range(120)}}
+    with open_collection(tmp_path, "pictures", writable=True) as made:
+        made.upsert([Entry(np.ones(32, np.float32), "image", tmp_path / "1.png", metadata=known, external_id="much")])
+        made.upsert([Entry(np.ones(32, np.float32), "text", text="y" * 20_000)])
+    shown = ("show", "-c", "pictures", "--data", tmp_path, "much")
+    done = glimpse(*shown)
+    lines = done.stdout.decode().splitlines()
+    assert f"metadata.long: {'x' * 500}... (2,000,000 characters; --json has all)" in lines
+    assert f"metadata.list: [{'12, ' * 124}12,... (4,000 characters; --json has all)" in lines
+    assert "metadata.key 97: 97" in lines
+    assert not [line for line in lines if line.startswith("metadata.key 98")]
+    assert done.stderr.decode() == "... and 22 more keys of metadata; --json has all\n"
+    assert json.loads(ok(*shown, "--json"))["metadata"] == known
+    found = ok("search", "--like", "much", "--modality", "text", "-c", "pictures", "--data", tmp_path).decode()
+    assert f" {'y' * 499}…\n" in found
+
+
 def test_one_entry_is_shown_by_whatever_one_has_of_it(tmp_path: Path) -> None:
     encoder = tiny_encoder(tmp_path)
     files = draw(tmp_path / "files", 3)

@@ -300,6 +300,11 @@ def test_jobs(url: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFi
         assert [job.id for job in client.jobs()] == [ended.id, id]
         assert [job.id for job in client.jobs(collection="by-job", state="succeeded")] == [id]
     said(capsys, "jobs", "result", ended.id, "--url", url, "--out", tmp_path / "labels.csv")
+    (tmp_path / "other.csv").write_text("image,title\n")
+    no_table = r"--out .*other.csv: is there already, and is no table of labels; choose another name"
+    for words in (["jobs", "result", ended.id], ["label", str(pictures), "--labels", "a,b"]):
+        with pytest.raises(InputError, match=no_table):
+            perform([*words, "--url", url, "--out", str(tmp_path / "other.csv")])
     assert {row["label"] for row in rows_of(tmp_path / "labels.csv")} <= {"red", "blue"}
     assert len(rows_of(tmp_path / "labels.csv")) == 8
 

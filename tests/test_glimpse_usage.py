@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -176,6 +177,70 @@ def test_help_has_a_short_name_everywhere(capsys: pytest.CaptureFixture[str]) ->
         assert " ".join((*path, "[OPTIONS]")) in capsys.readouterr().out.splitlines()[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("eval --model x --folders . --image-key i", "--image-key is a column of --pairs"),
+        ("eval --model x --split . --caption-key c", "--caption-key is a column of --pairs"),
+        ("index . --image-key i", "--image-key is a column of --captions, which is not given"),
+        ("jobs start index /x --image-key i", "--image-key is a column of --captions, which is not given"),
+        ("jobs start watch /x --image-key i", "--image-key is a column of --captions, which is not given"),
+        ("compare . --data x", "--data says where --collection lies, and none is given"),
+        ("reindex --abandon --drop-unreadable", "--drop-unreadable is for going on, and --abandon forgets"),
+        ("reindex --abandon --model x", "--model is for going on, and --abandon forgets"),
+        ("embed TABLE --model x --out o --any-name", "--any-name is for a folder"),
+        ("embed FOLDER --model x --out o --image-key i", "--image-key is a column of a table or of Parquet"),
+        ("backup y --verify x", "FILE is for writing a backup, and --verify FILE reads one"),
+        ("backup --verify x --force", "--force is for writing a backup, and --verify FILE reads one"),
+        ("backup --verify x --keep-weekly 3", "--keep-weekly is for writing a backup, and --verify FILE reads one"),
+        ("duplicates --identical --threshold 1", "--threshold is of pictures alike, and --identical looks at bytes"),
+        ("demo --no-serve --port 80", "--port is for serving, and --no-serve ends before"),
+        ("labels create a --labels b --device cpu", "--device is for --model, which is not given"),
+        ("labels calibrate a TABLE --model x --exclude b", "--exclude is for class folders"),
+        ("labels calibrate a . --model x --force", "--force overwrites the file of --report, which is not given"),
+        ("collections facets a -k 3", "-k is how many values of a --key, and none is given"),
+        ("models --all --url http://x", "--all is about this machine, and --url asks a service"),
+        ("models --measure x --url http://x", "--measure is about this machine, and --url asks a service"),
+        ("keys limit a --rate none --burst 3", "--burst goes with a --rate"),
+        ("entries delete a --all", "--all is for a --filter without a condition"),
+    ],
+)  # fmt: skip
+def test_an_option_that_would_do_nothing_is_refused(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "table.csv").write_text("image\n1.png\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "1.png").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        perform(words.replace("TABLE", "table.csv").replace("FOLDER", "folder").split())
+    assert str(error.value) == f"{message}: leave it out"
+
+
+@pytest.mark.parametrize("option", ["--images", "-k", "--query"])
+def test_what_is_for_the_page_of_a_comparison_asks_for_its_name(option: str) -> None:
+    with pytest.raises(InputError, match=f"^{option} is for the page: name it by --out compare.html$"):
+        perform(["compare", ".", option, "3"])
+
+
+@pytest.mark.parametrize(
+    ("option", "others"),
+    [("force", "--out or --to or --xmp or --embed or --write-metadata"), ("store", "--collection")],
+)
+def test_label_refuses_what_would_do_nothing_too(option: str, others: str) -> None:
+    value = ["local"] if option == "store" else []
+    with pytest.raises(InputError, match=f"^--{option} goes with {others}$"):
+        perform(["label", ".", "--labels", "a,b", "--model", "x", f"--{option}", *value])
+
+
+@pytest.mark.parametrize("words", ["search x --sheet", "compare . --out", "labels calibrate a . --model x --report"])
+def test_a_page_is_not_written_over_a_photo(words: str, tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").touch()
+    (tmp_path / "data").mkdir()
+    with pytest.raises(InputError, match=r"1.jpg: is written as a page; name it so, as \w+.html$"):
+        perform([*words.split(), str(tmp_path / "1.jpg")])
+
+
 def test_a_run_is_not_written_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").touch()
     with pytest.raises(InputError, match=r"--out .*pairs.csv: a file; name a folder for the run"):
@@ -206,6 +271,21 @@ def test_the_installed_command_says_it_on_one_line() -> None:
     bare = run()
     assert bare.returncode == 2
     assert bare.stderr.startswith("Usage: glimpse")
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", "ü"), ("ascii", "\\xfc")])
+def test_a_stream_that_is_not_in_utf8_gets_what_it_can_say(encoding: str, shown: str, tmp_path: Path) -> None:
+    def written(*words: str) -> tuple[str, str]:
+        command, env = [GLIMPSE, *words, "--data", tmp_path], os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, env=env, check=False)
+        return done.stdout.decode(encoding), done.stderr.decode(encoding)
+
+    made = written("labels", "create", "a", "--labels", "ü,日本", "--json")[0]
+    assert made.isascii()
+    assert [label["name"] for label in json.loads(made)["labels"]] == ["ü", "日本"]
+    assert shown in written("labels", "show", "a")[0]
+    assert "\\u65e5\\u672c" in written("labels", "show", "a")[0]
+    assert f"'{shown} \\u65e5\\u672c' cannot name a label set" in written("labels", "show", "ü 日本")[1]
 
 
 def test_each_command_asks_a_service_or_says_that_it_looks_here(

@@ -80,12 +80,24 @@ def test_a_coarse_index_proposes_the_right_rows_and_is_mapped(tmp_path, factory)
         (rows([np.nan, 0]), "NaN"),
         (rows([np.inf, 0]), "NaN or infinity"),
         (rows([1e30, 0]), "longer than float32 can say"),
-        (np.array([[1e300, 0]]), "infinity"),
+        (np.array([[1e300, 0]]), "longer than float32 can say"),
+        (np.array([[1e300, np.inf]]), "NaN or infinity"),
     ],
 )
 def test_wrong_rows_are_refused_at_the_door(x, what):
     with pytest.raises(InputError, match=what):
         as_rows(x, 2)
+
+
+def test_a_row_without_a_length_is_told_from_one_that_is_too_short():
+    for x, what in (
+        (rows([0, 0]), "all zeros"),
+        (rows([1e-30, 0]), "shorter than float32 can say: divide its numbers by its length"),
+        (np.array([[1e-300, 0]]), "shorter than float32"),
+        (np.array([[1e-300, 0], [0, 0], [1, 0]]), "all zeros"),
+    ):
+        with pytest.raises(InputError, match=what):
+            unit_rows(x, 2)
 
 
 def test_wrong_ids_are_refused_at_the_door():

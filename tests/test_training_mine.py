@@ -265,14 +265,17 @@ def test_the_table_itself_is_never_overwritten(name: str, pictures: Path, tmp_pa
 
 def test_what_is_written_is_named_json_lines(pictures: Path, tmp_path: Path) -> None:
     before = pictures.read_text()
+    other = pictures.with_name("other.jsonl")
+    other.write_text('{"image": "0.png", "title": "mine"}\n')
     for out, message in (
         (pictures, r"is JSON Lines; give a name that ends so: .*\.jsonl"),
         (pictures.with_name("mined"), "give a name that ends so: mined.jsonl"),
+        (other, "is there already, and was not mined; choose another name"),
         (pictures.parent, r"a folder; name a file in it, as in .*/mined\.jsonl"),
     ):
         with pytest.raises(InputError, match=message):  # before any work: there is no such collection to open
             run(pictures, "--out", out, "--data", tmp_path / "nowhere")
-    assert pictures.read_text() == before
+    assert (pictures.read_text(), "mine" in other.read_text()) == (before, True)
 
 
 def test_pairs_that_are_not_indexed_are_kept_and_counted(pictures: Path, tmp_path: Path) -> None:

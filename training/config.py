@@ -225,6 +225,11 @@ class TrainConfig:
         return self.loss == "nt-xent"
 
     @property
+    def samples(self) -> str:
+        """What it learns from, in a word."""
+        return "images" if self.images_only or self.folders else "pairs"
+
+    @property
     def uses_scale(self) -> bool:
         """Whether the loss multiplies cosines by the logit_scale."""
         return self.loss not in ("contrastive", "triplet")

@@ -50,14 +50,20 @@ class Source:
         """Pairs that can be looked at before a step: of shards those alone that are held out."""
         return self.train or self.val
 
+    @property
+    def classes(self) -> set[str]:
+        """The labels of both sides."""
+        return {pair.label for pair in (*self.train, *self.val) if pair.label is not None}
+
 
 def open_source(config: TrainConfig) -> Source:
     """Read and split what `config.pairs` names.
 
     Raises:
-        InputError: it cannot be used.
+        InputError: it cannot be used, or a setting is of another kind of source.
         TrainingError: nothing of it can be held out.
     """
+    _check_settings(config)
     held_out = _held_out(config) if config.val is not None else None
     if is_shards(config.pairs):
         return _open_shards(config, held_out)
@@ -78,6 +84,34 @@ def open_source(config: TrainConfig) -> Source:
                 left_out.add("hard negatives that are held-out captions", text)
     shards = () if held_out is None else held_out.shards
     return Source(kept, [], val, len(kept), left_out, content, shards, told)
+
+
+def _check_settings(config: TrainConfig) -> None:
+    """InputError for a setting that is about another kind of source than those that are read: it would do nothing."""
+    read = {_kind_of(source) for source in (config.pairs, config.val) if source}
+    probed = {_kind_of(config.probe)} if config.probe else set()
+    if None in read | probed:
+        return  # who opens it says so
+    captions = set() if config.images_only or config.folders else read
+    for flag, given, of, kinds in (
+        ("--images-root", config.images_root is not None, "a table", read),
+        ("--image-key", config.image_key != "image", "a table", read | probed),
+        ("--caption-key", config.caption_key != "title", "captions in a table or shards", captions | probed),
+        ("--label-key", config.label_key is not None, "a table or shards", read),
+        ("--negative-key", config.negative_key is not None, "a table or shards", read),
+        ("--exclude", config.exclude != (), "a folder", read | probed),
+        ("--follow-links", config.follow_links, "a folder", read | probed),
+        ("--any-name", config.any_name, "a folder", read | probed),
+    ):
+        if given and not any(str(kind) in of for kind in kinds):
+            raise InputError(f"{flag} is for {of}, and nothing of the kind is read here: leave it out")
+
+
+def _kind_of(source: str) -> str | None:
+    """None of what is not there."""
+    if is_shards(source):
+        return "shards"
+    return "folder" if Path(source).is_dir() else "table" if Path(source).is_file() else None
 
 
 def _open_shards(config: TrainConfig, held_out: _HeldOut | None) -> Source:

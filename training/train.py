@@ -16,6 +16,7 @@ from pathlib import Path
 
 from base.errors import GlimpseError, InputError, TrainingError
 from base.read_ahead import one_ahead
+from base.sources.tables import some_of
 from encoder.model.load import ClipParts
 from encoder.model.weights import CONFIG, WEIGHTS
 from encoder.unread import ReadTokens
@@ -54,7 +55,8 @@ def train(
         should_stop: asked after each step; true saves the state and ends.
 
     Raises:
-        InputError: a source of pairs that cannot be used.
+        InputError: a source of pairs that cannot be used, a folder for the run that holds something else, or class
+            folders whose names are the same to the model.
         TrainingError: too few pairs, a run folder in use, or a loss that is not finite.
         ModelError: as `encoder.model.load.load_clip`.
     """
@@ -63,16 +65,31 @@ def train(
         begun = (out / LAST / STATE).exists() or (out / METRICS).exists()  # killed before that, it is begun anew
         if config.fsdp and ranks.world == 1:
             raise InputError("--fsdp needs several processes: torchrun --nproc-per-node N -m training ... --fsdp")
-        if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
+        if begun and not resume:
             raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
+        if not (out / TRAIN_CONFIG).exists():
+            _check_free(out)
         source = open_source(config)
         if source.n_train < config.batch_size:
-            remedy = f"lower --batch-size to {max(2, source.n_train // 4)}" if source.n_train > 3 else "give more pairs"
+            remedy = (
+                f"lower --batch-size to {max(2, source.n_train // 4)}"
+                if source.n_train > 3
+                else f"give more {config.samples}"
+            )
             raise TrainingError(
-                f"{source.n_train} pairs to train on are fewer than a batch of {config.batch_size}; {remedy}"
+                f"{source.n_train} {config.samples} to train on are fewer than a batch of {config.batch_size}; {remedy}"
             )
         ranks.wait()  # nobody writes before all have looked
         yield from _Run(config, source, ranks, resume).go(should_stop)
+
+
+def _check_free(out: Path) -> None:
+    """InputError for a folder that holds something else: a run's files would lie among it."""
+    found = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+    if found:
+        raise InputError(
+            f"--out {out}: holds {some_of(found, 3)} and no run; name a folder that is new or empty, as {out / 'run'}"
+        )
 
 
 class _Run:
@@ -86,6 +103,8 @@ class _Run:
         self._loader = make_loader(source, self._learner.parts.preprocess, config, ranks, overlap=self._overlap)
         self._total_steps = config.epochs * len(self._loader)
         self._held_out = HeldOut(source.val, config, self._learner.precision)
+        by_name = config.folders and not config.images_only
+        self._held_out.check_classes(self._learner.parts, source.classes if by_name else ())
         read = self._learner.parts.read_tokens
         self._state = TrainState(
             pairs_hash=source.hash, start=self._learner.start, read=None if read is None else sorted(read.ids)

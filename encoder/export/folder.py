@@ -49,8 +49,8 @@ def export_model(ref: str, to: Form, folder: Path, *, force: bool = False) -> Ex
         ModelError, ModelUnavailable: there is no such model, or it has no such form; nothing is left behind.
         OSError: it cannot be written.
     """
-    old = frozenset[str]().union(*(writer.names for writer in _WRITERS.values())) if force else ()
-    with new_folder(folder, instead_of=old) as new:
+    old = frozenset[str]().union(*(writer.names for writer in _WRITERS.values()))
+    with new_folder(folder, instead_of=old, overwrite=force) as new:
         cosines, notes = _WRITERS[to].write(load_clip(ref), ref, new)
         files = {file.name: file.stat().st_size for file in sorted(new.iterdir())}
     return Exported(files, cosines, notes)

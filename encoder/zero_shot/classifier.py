@@ -16,6 +16,7 @@ from encoder.zero_shot.prompts import Label, as_labels, check_templates, prompts
 
 Scores = npt.NDArray[np.float32]
 ScoredBy = Literal["softmax", "sigmoid"]
+REWORD = "reword one, or leave it out"
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,16 @@ def check_scores(logit_bias: float | None, scores: ScoredBy | None) -> None:
         )
 
 
-def build_classifier(encoder: Encoder, labels: Sequence[str | Label], templates: Sequence[str] = ()) -> Classifier:
+def build_classifier(
+    encoder: Encoder, labels: Sequence[str | Label], templates: Sequence[str] = (), remedy: str = REWORD
+) -> Classifier:
     """A classifier for `labels`: each label's vector is the mean of its prompts' unit vectors, scaled to unit again.
 
     Args:
         encoder: encodes the prompts.
         labels: labels, or texts as `Label.parse` takes them; blank and repeated ones are dropped.
         templates: sentences with `{}`; none stands for `encoder.zero_shot.prompts.DEFAULT_TEMPLATES`.
+        remedy: what to do about two labels that are the same to the model.
 
     Raises:
         InputError: no label, two that are the same to the model, or a template without `{}`.
@@ -116,7 +120,7 @@ def build_classifier(encoder: Encoder, labels: Sequence[str | Label], templates:
     checked = as_labels(labels)
     names = [label.name for label in checked]
     each = prompts_of(checked, check_templates(templates))
-    cut = check_prompts(encoder, names, each)
+    cut = check_prompts(encoder, names, each, remedy)
     prompts, sizes = [prompt for of_label in each for prompt in of_label], [len(of_label) for of_label in each]
     made = Classifier.of_prompts(names, sizes, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
     return replace(made, cut=cut, unread=tuple(unread_labels(encoder, checked)))
@@ -128,15 +132,19 @@ def unread_labels(encoder: Encoder, labels: Sequence[Label]) -> list[str]:
     return encoder.unread_words(asked).counted(asked, "labels")
 
 
-def check_prompts(encoder: Encoder, labels: Sequence[str], each: Sequence[Sequence[str]]) -> CutTexts:
+def check_prompts(
+    encoder: Encoder, labels: Sequence[str], each: Sequence[Sequence[str]], remedy: str = REWORD
+) -> CutTexts:
     """Which prompts, `each` label's, are longer than the model reads. InputError for two labels that it reads alike."""
     prompts = [prompt for of_label in each for prompt in of_label]
     cut = encoder.cut_texts(prompts)
-    check_apart(labels, [len(of_label) for of_label in each], encoder.as_read(prompts), cut)
+    check_apart(labels, [len(of_label) for of_label in each], encoder.as_read(prompts), cut, remedy)
     return cut
 
 
-def check_apart(labels: Sequence[str], sizes: Sequence[int], as_read: Sequence[str | bytes], cut: CutTexts) -> None:
+def check_apart(
+    labels: Sequence[str], sizes: Sequence[int], as_read: Sequence[str | bytes], cut: CutTexts, remedy: str = REWORD
+) -> None:
     """Refuse labels that a model cannot tell apart, because what it reads of their prompts is the same.
 
     Args:
@@ -144,6 +152,7 @@ def check_apart(labels: Sequence[str], sizes: Sequence[int], as_read: Sequence[s
         sizes: how many prompts each has.
         as_read: what the model reads of the prompts, as `Encoder.as_read` gives it, label by label.
         cut: those of the prompts that are longer than the model reads.
+        remedy: what to do about it.
 
     Raises:
         InputError: two labels have the same prompts, as far as they are read: CLIP reads no capitals.
@@ -156,7 +165,7 @@ def check_apart(labels: Sequence[str], sizes: Sequence[int], as_read: Sequence[s
         if (other := seen.setdefault(read, label)) is not label:
             why = f", which reads {cut.tokens} tokens of a prompt" if cut.read else ""
             both = f"{_quoted(other)} and {_quoted(label)}"
-            raise InputError(f"the labels {both} are the same to the model{why}; reword one, or leave it out")
+            raise InputError(f"the labels {both} are the same to the model{why}; {remedy}")
 
 
 def _quoted(label: str) -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Data, Threads
+from glimpse.options import DATA, AsJson, Data, Threads, refuse
 
 if TYPE_CHECKING:
     from service.backup.archive import Manifest
 
 
 def backup(
+    context: typer.Context,
     to: Annotated[
         Path | None, typer.Argument(metavar="[FILE]", help="File to write; with --keep the folder that they are in.")
     ] = None,
@@ -48,8 +49,8 @@ def backup(
     keys and the signing secret are in it. One collection alone: glimpse collections backup.
     """
     if verify is not None:
-        if everything or to is not None or keep is not None:
-            raise InputError("--verify FILE reads a backup and writes none: give it alone")
+        of_writing = ["everything", "to", "keep", "keep_weekly", "without", "force", "data"]
+        refuse(context, of_writing, "is for writing a backup, and --verify FILE reads one")
         _verify(verify, json)
         return
     if not everything:

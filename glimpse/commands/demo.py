@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
+from glimpse.options import refuse
+
 
 def demo(
+    context: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder for the demo's pictures, model and collection.")] = Path(
         "glimpse-demo"
     ),
@@ -21,6 +24,8 @@ def demo(
 
     What is made is kept: the same command goes on where it was interrupted, or serves at once.
     """
+    if no_serve:
+        refuse(context, ["host", "port"], "is for serving, and --no-serve ends before")
     try:
         from glimpse.demo.run import run_demo  # takes seconds
 

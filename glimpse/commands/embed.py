@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glimpse.options import AnyName, AsJson, Device, Exclude, FollowLinks, Model, Precision, Threads
+from glimpse.options import AnyName, AsJson, Device, Exclude, FollowLinks, Model, Precision, Threads, refuse
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def embed(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -61,6 +62,10 @@ def embed(
 
     with console.working(f"looking at {source}"):
         found = open_source(source, image_key=image_key, rules=Rules(tuple(exclude or ()), follow_links, any_name))
+    if found.kind != "folder":
+        refuse(context, ["exclude", "follow_links", "any_name"], "is for a folder")
+    if found.kind in ("folder", "tar"):
+        refuse(context, ["image_key"], "is a column of a table or of Parquet")
     from encoder.lazy import open_encoder
 
     encoder = open_encoder(model, device, precision)

@@ -8,7 +8,7 @@ import typer
 
 from base.errors import InputError
 from glimpse import completion
-from glimpse.options import AsJson, Threads, Url, given_options, is_remote
+from glimpse.options import AsJson, Threads, Url, given_options, is_remote, refuse
 
 if TYPE_CHECKING:
     from encoder.choice.models import KnownModel
@@ -61,6 +61,8 @@ def models(
     With --measure load one of any kind and say what it gives on this machine in each precision, and which of them
     `--precision auto` takes. Takes some ten seconds, more for a large model.
     """
+    if "url" in given_options(context):
+        refuse(context, ["all_", "here", "recommend", "measure"], "is about this machine, and --url asks a service")
     lists = bool(contains or all_ or here)
     if recommend and (lists or measure is not None):
         raise InputError("--recommend names one model and lists none: give it without a name, --all, --here, --measure")

@@ -43,11 +43,9 @@ class After:
         if modality != "image" and (option := next((name for name, value in asked.items() if value), None)):
             raise InputError(f"{option} is about image files, and --modality {modality} finds none")
         if self.sheet is not None:
-            from glimpse.finding.sheet import check_sheet
-            from glimpse.options import check_out
+            from glimpse.options import check_page
 
-            check_sheet(self.sheet)
-            check_out(self.sheet, "sheet.html", "--sheet")
+            check_page(self.sheet, "sheet.html", "--sheet")
         if self.folder:
             from glimpse.finding.folder import check_folder
 

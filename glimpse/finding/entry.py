@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 FIELDS = ("external_id", "id", "modality", "path", "text", "width", "height")
 DIGITS = 18  # of an id at most
+LONGEST = 500  # characters of a value that a person is shown
+KEYS = 100  # of metadata
 
 
 def entry_here(source: Collection, what: str) -> Record:
@@ -56,14 +59,24 @@ def entry_as_json(record: Record | ServedRecord) -> dict[str, Any]:
 
 
 def print_entry(entry: Mapping[str, Any]) -> None:
-    """A line for each thing that is known of it."""
+    """A line for each thing that is known of it, none longer than a screen and not of all keys where there are many."""
     from glimpse import console
 
     for name in FIELDS:
         if entry[name] is not None:
-            console.out.print(f"{name}: {entry[name]}")
-    for key, value in entry["metadata"].items():
-        console.out.print(f"metadata.{key}: {value if isinstance(value, str) else dumps(value, ensure_ascii=False)}")
+            console.out.print(f"{name}: {_cut(str(entry[name]))}")
+    metadata = entry["metadata"]
+    for key, value in islice(metadata.items(), KEYS):
+        shown = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
+        console.out.print(f"metadata.{_cut(key)}: {_cut(shown)}")
+    if len(metadata) > KEYS:
+        console.err.print(f"... and {len(metadata) - KEYS:,} more keys of metadata; --json has all")
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST]}... ({len(text):,} characters; --json has all)"
 
 
 def _number(what: str) -> int | None:

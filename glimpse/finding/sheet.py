@@ -9,19 +9,12 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from base.errors import InputError
 from base.files import whole_file
 from base.page import page, tiles
 from base.words import counted
 from glimpse.console import shown_as
 from glimpse.finding.captions import caption_of
 from glimpse.finding.files import Files, Found, thumbnails
-
-
-def check_sheet(path: Path) -> None:
-    """InputError for a name that no page has: what lies there would be lost."""
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--sheet {path}: is written as a page; name it so, as sheet.html")
 
 
 def write_sheet(

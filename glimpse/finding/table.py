@@ -9,10 +9,11 @@ from glimpse.finding.captions import caption_of
 from glimpse.finding.files import Files
 
 WIDEST = 60  # characters of a caption; --json has all
+LONGEST = 500  # of a text that was found
 
 
-def _cut(caption: str) -> str:
-    return caption if len(caption) <= WIDEST else f"{caption[: WIDEST - 1].rstrip()}…"
+def _cut(text: str, most: int = WIDEST) -> str:
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def print_table(found: Outcome, collections: list[str], shape: dict[str, Any], files: Files) -> None:
@@ -37,6 +38,7 @@ def print_table(found: Outcome, collections: list[str], shape: dict[str, Any], f
         *["caption"] * any(captions),
         *[shown_as] * named,
     ]
+    names = [_cut(name, LONGEST) if hit["text"] else name for hit, name in zip(found.hits, found.shown, strict=True)]
     rows = [
         (
             *[picture] * (pictures is not None),
@@ -49,7 +51,7 @@ def print_table(found: Outcome, collections: list[str], shape: dict[str, Any], f
             *[console.linked(shown, link) if (link := files.link(hit)) else shown] * named,
         )
         for hit, caption, shown, picture in zip(
-            found.hits, captions, found.shown, pictures or [""] * len(found.hits), strict=True
+            found.hits, captions, names, pictures or [""] * len(found.hits), strict=True
         )
     ]
     console.out.print(console.table(*columns, rows=rows))

@@ -22,7 +22,7 @@ from base.sources.walk import check_folder, image_names, no_images
 from glimpse import console
 from glimpse.labelling import view
 from labelling.label_sets import LabelSet
-from labelling.outputs.table import LabelTable, LateLabelTable, write_rows
+from labelling.outputs.table import LabelTable, LateLabelTable, check_table, write_rows
 from labelling.rows import Answer, Labelled, LabelReport, images_below, label_images
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ def stream(what: What, out: Path, *, as_json: bool) -> None:
 
 
 def stream_from_service(folder: Path, rules: Rules, asked: AtService, out: Path, *, as_json: bool) -> None:
-    """The same with a service's model."""
+    """The same with a service's model. InputError for an `out` that is another table."""
+    if out != STDOUT:
+        check_table(out, "--out")
     total = _count(folder, rules)
     names = asked.label_set.names if asked.label_set else ()
     report = LabelReport(per_label=dict.fromkeys(names, 0))

@@ -22,6 +22,7 @@ NONE = "(none of these)"
 NAMED = 10  # failures that are printed
 ONE = {  # of what outputs count
     "photos with new keywords": "photo with new keywords",
+    "photos with new keywords, whose hard links keep the old": "photo with new keywords, whose hard links keep the old",
     "folders made": "folder made",
     "sidecars": "sidecar",
     "entries changed": "entry changed",

@@ -77,7 +77,9 @@ class OutputsAsked:
         """
         made: list[ChangesImages] = []
         if self.words is not None:  # first, so that copies have them and sidecars move along
-            made.append(Words(labels, origin, self.root, self.sidecar if self.words == "sidecar" else None))
+            sidecar = self.sidecar if self.words == "sidecar" else None
+            relinked = self.to is not None and self.how == "hardlink"
+            made.append(Words(labels, origin, self.root, sidecar, relinked=relinked))
         if self.to is not None:
             made.append(Folders(Path(self.to), self.how, labels))
         if self.metadata is not None:

@@ -12,10 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TextIO
 
+from base.errors import InputError
 from labelling.outputs.output import Listing
 from labelling.rows import Labelled, LabelReport, Listed
 
 HEADER = ("path", "label", "score")
+_FIRST = ",".join(HEADER).encode()
 FORMULA = tuple("=+-@\t\r")  # a spreadsheet takes what begins so for a formula
 
 
@@ -80,6 +82,15 @@ def write_table(part: Path, listing: Listing) -> None:
     with open_table(part) as file:
         table = LabelTable(file)
         table.write(listing.images())
+
+
+def check_table(path: Path, option: str) -> None:
+    """InputError for a file that is there and is no table of labels: what it holds would be lost."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        if file.read(len(_FIRST)) != _FIRST:
+            raise InputError(f"{option} {path}: is there already, and is no table of labels; choose another name")
 
 
 def open_table(path: Path) -> TextIO:

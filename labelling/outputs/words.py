@@ -26,6 +26,7 @@ class Written(Step):
     before: bytes | None
     after: bytes | None
     embedded: bool
+    parted: bool = False  # from other names of the same file, which keep what it was
 
     @property
     def path(self) -> Path:
@@ -35,7 +36,7 @@ class Written(Step):
     @property
     def counted(self) -> str:
         """As `Step.counted`."""
-        return "photos with new keywords"
+        return "photos with new keywords" + (", whose hard links keep the old" if self.parted else "")
 
     @property
     def said(self) -> str:
@@ -57,11 +58,20 @@ class Words(ChangesImages):
         origin: kept beside each word.
         root: what they are put under.
         sidecar: its name; None: they go into the image files.
+        relinked: whether hard links to the images are made anew afterwards.
     """
 
     kinds = (Written,)
 
-    def __init__(self, labels: Sequence[str], origin: Origin, root: str, sidecar: SidecarName | None) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        origin: Origin,
+        root: str,
+        sidecar: SidecarName | None,
+        *,
+        relinked: bool = False,
+    ) -> None:
         root_of(root)
         for label in labels:
             Word.of(label)  # an InputError here is better than one an image
@@ -69,6 +79,7 @@ class Words(ChangesImages):
         self._origin = origin
         self._root = root
         self._sidecar = sidecar
+        self._relinked = relinked
 
     def wanted(self, image: Labelled, stamp: str) -> str:
         """The labels and their scores."""
@@ -88,7 +99,8 @@ class Words(ChangesImages):
             raise _not_done(image.path, error) from error
         if not change.is_needed:
             return Plan()
-        step = Written(str(change.image), str(change.path), change.before, change.after, change.embedded)
+        parted = change.embedded and not self._relinked and change.path.stat().st_nlink > 1
+        step = Written(str(change.image), str(change.path), change.before, change.after, change.embedded, parted)
         return Plan(do=[step])
 
     def reads(self, image: Labelled) -> Sequence[Path]:

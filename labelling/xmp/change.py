@@ -60,6 +60,8 @@ class Change:
     def apply(self) -> None:
         """Do it: the file is replaced whole or stays as it is, with its mode, and with a new time.
 
+        Its other names, where there are hard links to it, keep what it was.
+
         Raises:
             XmpError: the file is not as it was, is read-only, or cannot be written.
             OSError: the disk is full.

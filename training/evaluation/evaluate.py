@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from base.read_ahead import read_batches
 from base.sources.tables import some_of
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, open_image
-from encoder.zero_shot.classifier import Classifier, build_classifier
-from encoder.zero_shot.prompts import Label
+from encoder.zero_shot.classifier import REWORD, Classifier, build_classifier, check_prompts
+from encoder.zero_shot.prompts import Label, check_templates, prompts_of
 from training.data.augment import Augmentation
 from training.data.pairs import Pair, text_key
 from training.evaluation.metrics import classification_metrics, retrieval_metrics, view_metrics
 
 Image = Path | bytes
+RENAME = "rename one of their folders, or put the images of both into one"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def evaluate_classes(
         InputError: a true label that is not among `labels`, or no image that can be read.
     """
     true = {label for _, label in labelled}
-    classifier = build_classifier(encoder, labels or [Label(label) for label in sorted(true)], templates)
+    classifier = build_classifier(encoder, labels or _of_folders(true), templates, REWORD if labels else RENAME)
     known = {unicodedata.normalize("NFC", label): label for label in classifier.labels}
     as_given = {label: known.get(unicodedata.normalize("NFC", label)) for label in true}
     if unknown := sorted(label for label, given in as_given.items() if given is None):
@@ -178,6 +179,17 @@ def evaluate_classes(
     encoded = encode_classes(encoder, labelled, classifier, progress)
     cosines = encoded.images @ classifier.weights.T
     return classification_metrics(cosines, encoded.text_of_pair, classifier.labels), encoded
+
+
+def check_classes(encoder: Encoder, classes: Iterable[str], templates: Sequence[str] = ()) -> None:
+    """InputError for class folders whose names are the same to the model, as it reads them."""
+    labels = _of_folders(classes)
+    names = [label.name for label in labels]
+    check_prompts(encoder, names, prompts_of(labels, check_templates(templates)), RENAME)
+
+
+def _of_folders(classes: Iterable[str]) -> list[Label]:
+    return [Label(name) for name in sorted(set(classes))]
 
 
 def evaluate_views(

@@ -10,7 +10,7 @@ from encoder.cut import CutTexts
 
 Record = Mapping[str, Any]
 
-FEW = 10  # held out
+FEW = 20  # held out
 NARROW = -0.2  # uniformity above this: at most 4 * (1 - cos) = 0.2, the rows lie in a cone of mean cosine 0.95
 POINT = -0.02  # the same for a mean cosine of 0.995
 FLAT = 3.0  # effective rank

@@ -55,14 +55,20 @@ def before_and_after(start: Record, best: Record) -> list[Table]:
     tables = {
         f"Recall {name}": (group(before.get(key)), group(after.get(key)), NUMBERS) for key, name in GROUPS.items()
     }
-    tables["Accuracy"] = (before, after, NUMBERS)
     classes = group(after.get("per_class"))
+    tables["Accuracy"] = (before, after, telling(after))
     worst = sorted(classes, key=lambda label: (number(classes, label) or 0.0, label))[:WORST_CLASSES]
     names = {label: label for label in worst}
     tables[f"Top-1 accuracy, the worst of {len(classes)} classes"] = (group(before.get("per_class")), classes, names)
     tables["What the best epoch is chosen by"] = (start, best, {"score": "score", "probe": "probe"})
     rows = {title: _rows(*table) for title, table in tables.items()}
     return [Table(title, found) for title, found in rows.items() if found]
+
+
+def telling(metrics: Record) -> dict[str, str]:
+    """NUMBERS that say something: among five classes or fewer the right one always is, so top-5 accuracy does not."""
+    of_few = number(metrics, "top5") == 1 and len(group(metrics.get("per_class"))) <= 5
+    return {key: name for key, name in NUMBERS.items() if not (of_few and key == "top5")}
 
 
 def _rows(before: Record, after: Record, names: dict[str, str]) -> list[Row]:

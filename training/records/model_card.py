@@ -11,7 +11,7 @@ from pathlib import Path
 
 from encoder.model.hub.published import on_hub
 from encoder.model.weights import CONFIG
-from training.reading.measures import GROUPS, NUMBERS, Record, group, number
+from training.reading.measures import GROUPS, Record, group, number, telling
 from training.run_folder import METRICS, TRAIN_CONFIG, artefact, read_json
 
 CARD = "README.md"
@@ -133,7 +133,7 @@ def _figures(result: Record) -> Iterator[str]:
     yield f"On {after.get('n_images', 0):,} held-out images{texts}, before training and after epoch {best['epoch']}:\n"
     yield "| | before | after |\n|---|---|---|"
     for path, name in [*GROUPS.items(), ("", "")]:
-        for key, measure in NUMBERS.items():
+        for key, measure in telling(after).items():
             where = (path, key) if path else (key,)
             if (reached := number(after, *where)) is not None:
                 before = number(start, *where)

@@ -30,6 +30,7 @@ from training.reading.measures import (
     number,
     over_epochs,
     over_steps,
+    telling,
     with_smooth,
 )
 from training.run_folder import METRICS, REPORT, TRAIN_CONFIG, artefact, read_json, read_log
@@ -154,7 +155,8 @@ def _learning(epochs: Sequence[Record], steps: Sequence[Record], best: Record | 
     for key, name in GROUPS.items():
         lines = [over_epochs(n, epochs, "metrics", key, n) for n in ("recall@1", "recall@5", "recall@10")]
         yield f"Recall {name}", line_chart(f"recall {name} by epoch", lines, x_label="epoch", from_zero=True, mark=mark)
-    lines = [over_epochs(f"top-{n}", epochs, "metrics", f"top{n}") for n in (1, 5)]
+    known = telling(group(epochs[-1].get("metrics"))) if epochs else {}
+    lines = [over_epochs(f"top-{n}", epochs, "metrics", f"top{n}") for n in (1, 5) if f"top{n}" in known]
     yield "Accuracy", line_chart("accuracy by epoch", lines, x_label="epoch", from_zero=True, mark=mark)
     lines = [over_epochs(name, epochs, name) for name in ("score", "probe")]
     yield "Score", line_chart("score by epoch", lines, x_label="epoch", from_zero=True, mark=mark)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from training.data.keys import Keys
 from training.data.pairs import Pair, read_pairs
 from training.evaluation.evaluate import (
     Encoded,
+    check_classes,
     encode_images,
     encode_pairs,
     evaluate_classes,
@@ -87,18 +88,28 @@ class HeldOut:
             InputError: no held-out image, or nothing of the probe, can be read.
         """
         with autocast(next(parts.clip.parameters()).device, self._precision):
-            encoder = DualEncoder(
-                parts.clip.eval(),
-                parts.tokenizer,
-                parts.preprocess,
-                ref=self._config.out,
-                fingerprint="in training",
-                logit_scale=logit_scale_of(parts.clip),
-                precision=self._precision,
-            )
+            parts.clip.eval()
+            encoder = self._encoder(parts)
             metrics, validation, encoded = measure(encoder, self._pairs, self._config)
             probe = self._probe.measure(encoder, at_start=at_start) if self._probe else None
         return Marks(metrics, validation, probe, encoded)
+
+    def check_classes(self, parts: ClipParts, classes: Iterable[str]) -> None:
+        """InputError for class folders, of the run or of its probe, that are the same to the model."""
+        encoder = self._encoder(parts)
+        for names in (classes, self._probe.classes if self._probe else ()):
+            check_classes(encoder, names, self._config.templates)
+
+    def _encoder(self, parts: ClipParts) -> DualEncoder:
+        return DualEncoder(
+            parts.clip,
+            parts.tokenizer,
+            parts.preprocess,
+            ref=self._config.out,
+            fingerprint="in training",
+            logit_scale=logit_scale_of(parts.clip),
+            precision=self._precision,
+        )
 
 
 def measure(
@@ -129,6 +140,7 @@ class Probe:
 
     Attributes:
         kind: what it is, in words.
+        classes: of each image of class folders; else none.
         left_out: what of it is not used.
     """
 
@@ -138,17 +150,18 @@ class Probe:
         self._start = Path(config.out) / LAST / PROBE_START
         self._pairs: list[Pair] = []
         self._images: list[Path] = []
-        self._classes: list[str] = []
+        self.classes: list[str] = []
         self.left_out = LeftOut()
         if source.is_dir():
             found = walk(source, config.rules)
             self._images, self.left_out = found.images, found.left_out
             if len(self._images) < 2:
                 raise InputError(f"{source}: {len(self._images)} images to probe with; give two or more")
-            self._classes = [label for path in self._images if (label := class_folder(path, source)) is not None]
-            classified = len(self._classes) == len(self._images) and len(set(self._classes)) > 1
+            classes = [label for path in self._images if (label := class_folder(path, source)) is not None]
+            classified = len(classes) == len(self._images) and len(set(classes)) > 1
             self.kind = "class folders" if classified else "images"
             if classified:
+                self.classes = classes
                 labelled_images(source, config.rules, found)
             else:
                 for path, reason in found.unread:
@@ -169,7 +182,7 @@ class Probe:
         if self.kind == "pairs":
             return mean_recall(evaluate_pairs(encoder, self._pairs))
         if self.kind == "class folders":
-            labelled = list(zip(self._images, self._classes, strict=True))
+            labelled = list(zip(self._images, self.classes, strict=True))
             return float(evaluate_classes(encoder, labelled, templates=self._config.templates)[0]["top1"])
         read, vectors = encode_images(encoder, self._images)
         names = np.array([str(path) for path in read])

@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse.commands.collections.collections import Name, collections
-from glimpse.options import DATA, AsJson, Data, Store, Url, is_remote, read_filter
+from glimpse.options import DATA, AsJson, Data, Store, Url, is_remote, read_filter, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,6 +51,7 @@ def facets(
         raise InputError("--filter goes with --key: give the keys whose values are to be counted")
     remote = url if url is not None and is_remote(context) else None
     if not key:
+        refuse(context, ["k"], "is how many values of a --key, and none is given")
         found = _keys(remote, data, name, modality)
         if json:
             console.print_json({"keys": [asdict(each) for each in found]})
@@ -120,7 +121,6 @@ def changes(
     that has been overtaken (the collection was made anew or restored, or more was deleted than is kept) is an error:
     then begin again without, and let go of what that does not name.
     """
-    import json as json_lines
     import sys
 
     from glimpse import console
@@ -130,10 +130,7 @@ def changes(
     for page in _pages(remote, data, name, after, follow):
         shown = page.changes if left is None else page.changes[:left]
         for change in shown:
-            try:
-                print(json_lines.dumps(_as_json(change), ensure_ascii=False))
-            except UnicodeEncodeError:  # a path that no UTF-8 can say
-                print(json_lines.dumps(_as_json(change)))
+            console.print_json(_as_json(change), indent=None)
         sys.stdout.flush()
         if left is not None:
             left -= len(shown)

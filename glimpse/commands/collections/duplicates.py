@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Store, Threads
+from glimpse.options import DATA, AsJson, Collection, Data, Store, Threads, refuse
 
 if TYPE_CHECKING:
     from index.collection import Record
 
 
 def duplicates(
+    context: typer.Context,
     collection: Collection = "images",
     data: Data = DATA,
     store: Store = None,
@@ -43,6 +44,8 @@ def duplicates(
 
     if (null and not spare) or (spare and json):
         raise InputError("--null goes with --spare, and --spare with no --json")
+    if identical:
+        refuse(context, ["threshold"], "is of pictures alike, and --identical looks at bytes")
     twins = Twins()
     with open_collection(data, collection) as source, console.progress_bar("comparing") as progress:
         groups = (

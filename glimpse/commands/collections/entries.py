@@ -293,6 +293,8 @@ def _chosen(external_ids: list[str] | None, given: str | None, every: bool) -> d
     """What is meant, by ids or by a filter."""
     if bool(external_ids) == (given is not None):
         raise InputError("give either ids, or --filter JSON")
+    if external_ids and every:
+        raise InputError("--all is for a --filter without a condition: leave it out")
     if external_ids:
         return {"external_ids": external_ids}
     return {"filter": read_filter(given), "all": every}

@@ -23,6 +23,7 @@ from glimpse.options import (
     Threads,
     Url,
     is_remote,
+    refuse,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def index(
         check_folder(folder)
     metadata = read_captions(captions, image_key=image_key, folders=folders) if captions else Captions()
     rules = Rules(tuple(exclude or ()), follow_links, any_name)
+    if captions is None:
+        refuse(context, ["image_key"], "is a column of --captions, which is not given")
     if watch and follow_links:
         raise InputError("--watch does not see what happens behind links: name the folders that they lead to instead")
     if url is not None and is_remote(context, "allow_empty", "check_contents", "watch"):

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from base.errors import CollectionError, InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Device, Precision, Store, Threads
+from glimpse.options import DATA, AsJson, Collection, Data, Device, Precision, Store, Threads, refuse
 
 
 def reindex(
+    context: typer.Context,
     collection: Collection = "images",
     data: Data = DATA,
     store: Store = None,
@@ -36,17 +37,22 @@ def reindex(
     from glimpse import console
     from index.collection import open_collection
 
-    if model is not None and abandon:
-        raise InputError("give either --model or --abandon")
+    if abandon:
+        refuse(context, ["model", "drop_unreadable", "device", "precision"], "is for going on, and --abandon forgets")
     with open_collection(data, collection, writable=True) as target:
         if abandon:
+            begun = None
             try:
                 begun = target.next.info()
                 what = f"the change to {begun.model} is forgotten" if begun else "no change of model had begun"
             except CollectionError:  # what cannot be read can be forgotten
                 what = "an unfinished change of model is forgotten"
             target.next.abandon()
-            console.err.print(f"{collection}: stays with {target.model}; {what}")
+            if json:
+                abandoned = begun and begun.model
+                console.print_json({"collection": collection, "model": target.model, "abandoned": abandoned})
+            else:
+                console.err.print(f"{collection}: stays with {target.model}; {what}")
             return
         begun = target.next.info()
         if model is None and begun:

@@ -261,6 +261,8 @@ def _check_together(given: frozenset[str]) -> None:
         ("correct", ("review",)),
         ("accept_above", ("review",)),
         ("take_back", ("review",)),
+        ("force", ("out", "to", "xmp", "embed", "write_metadata")),
+        ("store", ("collection",)),
     ):
         if option in given and given.isdisjoint(one_of):
             raise InputError(f"{_option(option)} goes with {' or '.join(map(_option, one_of))}")

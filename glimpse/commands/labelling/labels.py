@@ -22,8 +22,9 @@ from glimpse.options import (
     Model,
     Precision,
     Threads,
-    check_out,
+    check_page,
     given_labels,
+    refuse,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ Name = Annotated[str, typer.Argument(help="Name of the label set.")]
 
 @labels.command(epilog="Example: glimpse labels create pets --labels 'dog|hound,cat,animal/tortoise'")
 def create(
+    context: typer.Context,
     name: Name,
     given: Labels = None,
     labels_file: LabelsFile = None,
@@ -110,6 +112,8 @@ def create(
         raise InputError("--metadata-key goes with --labels-from COLLECTION")
     if examples is not None and model is None:
         raise InputError("examples are learned with a model: give --model")
+    if model is None:
+        refuse(context, ["device", "precision"], "is for --model, which is not given")
     kept = LabelSets(data)
     is_there = name in kept.names()
     taken = InputError(f"label set {name!r} is there already; choose another name, or replace it with --force")
@@ -166,6 +170,7 @@ def show(name: Name, data: Data = DATA, json: AsJson = False) -> None:
 
 @labels.command(epilog="Example: glimpse labels calibrate pets pets-by-breed --model runs/pets --precision 0.95")
 def calibrate(
+    context: typer.Context,
     name: Name,
     folder: Annotated[
         Path, typer.Argument(help="Images of known labels: folder of class folders, or table path,label.")
@@ -203,13 +208,17 @@ def calibrate(
     from labelling.label_sets import LabelSets
     from labelling.report import report_of
 
+    if not folder.is_dir():
+        refuse(context, ["exclude", "follow_links", "any_name"], "is for class folders")
+    if report is None:
+        refuse(context, ["force"], "overwrites the file of --report, which is not given")
+    if report is not None:
+        check_page(report, "calibration.html", "--report")
+        if report.exists() and not force:
+            raise InputError(f"--report {report}: is there already; choose another name, or overwrite it with --force")
     kept = LabelSets(data)
     label_set = kept.get(name)
     file = report or kept.report(name)
-    if report is not None:
-        check_out(report, "calibration.html", "--report")
-        if report.exists() and not force:
-            raise InputError(f"--report {report}: is there already; choose another name, or overwrite it with --force")
     encoder = _loaded(model, device, model_precision)
     rules = Rules(tuple(exclude or ()), follow_links, any_name)
     truth, vectors = _encoded(encoder, label_set, folder, rules, "images")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from glimpse.options import AnyName, AsJson, Collection, Labels, Scores, Template, labels_of
+from glimpse.options import AnyName, AsJson, Collection, Labels, Scores, Template, check_out, labels_of, refuse
 
 if TYPE_CHECKING:
     from glimpse.client import Client, Job
@@ -50,6 +50,7 @@ Model = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME", help="One of `glimpse models --url`. Default: the collection's."),
 ]
+COLUMN_OF_NONE = "is a column of --captions, which is not given"
 Follow = Annotated[bool, typer.Option("--follow", help="Stay, and show how far it is.")]
 
 
@@ -83,6 +84,7 @@ def list_(
 
 @start.command("index", epilog="Example: glimpse jobs start index /photos --collection photos --follow")
 def start_index(
+    context: typer.Context,
     folders: Folders,
     collection: Collection = "images",
     captions: Captions = None,
@@ -98,6 +100,8 @@ def start_index(
     json: AsJson = False,
 ) -> None:
     """Bring a collection in step with folders of the service's machine, those that its operator allows."""
+    if captions is None:
+        refuse(context, ["image_key"], COLUMN_OF_NONE)
     fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty, "exclude": exclude or []}
     fields |= _set(check_contents=check_contents, any_name=any_name, follow_links=follow_links)
     _start(url, json, follow, "index", {"collection": collection, "folders": folders, **fields, **_set(model=model)})
@@ -105,6 +109,7 @@ def start_index(
 
 @start.command("watch", epilog="Example: glimpse jobs start watch /photos --collection photos")
 def start_watch(
+    context: typer.Context,
     folders: Folders,
     collection: Collection = "images",
     captions: Captions = None,
@@ -119,6 +124,8 @@ def start_watch(
     json: AsJson = False,
 ) -> None:
     """Keep a collection in step with folders of the service's machine as they change, until the job is cancelled."""
+    if captions is None:
+        refuse(context, ["image_key"], COLUMN_OF_NONE)
     fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty, "exclude": exclude or []}
     fields |= _set(check_contents=check_contents, any_name=any_name)
     _start(url, json, follow, "watch", {"collection": collection, "folders": folders, **fields, **_set(model=model)})
@@ -223,11 +230,16 @@ def result(
     import sys
 
     from base.errors import InputError
+    from base.files import write_whole
     from glimpse import console
     from glimpse.client import Client
+    from labelling.outputs.table import check_table
 
     if json and str(out) == "-":
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
+    if str(out) != "-":
+        check_out(out, "labels.csv")
+        check_table(out, "--out")
     with Client(url) as client:
         content = client.job_result(id)
     if str(out) == "-":
@@ -235,7 +247,7 @@ def result(
         return
     if out.exists() and content.count(b"\n") < 2:  # the header
         raise InputError(f"{out}: left as it is, for job {id} has labelled nothing; write it elsewhere, or delete it")
-    out.write_bytes(content)
+    write_whole(out, content)
     if json:
         console.print_json({"job": id, "out": str(out), "bytes": len(content)})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Data
+from glimpse.options import DATA, AsJson, Data, refuse
 
 if TYPE_CHECKING:
     from service.keys import Rate
@@ -78,6 +78,7 @@ def list_(data: Data = DATA, json: AsJson = False) -> None:
 
 @keys.command(epilog="Example: glimpse keys limit shop-frontend --rate 50/s --burst 200")
 def limit(
+    context: typer.Context,
     name: Name,
     rate: Annotated[str, typer.Option(help="As 20/s, 600/m or 1000/h; none: as often as it likes.")],
     burst: Burst = None,
@@ -88,6 +89,8 @@ def limit(
     from glimpse import console
     from service.keys import limit_key
 
+    if rate == "none":
+        refuse(context, ["burst"], "goes with a --rate")
     new = None if rate == "none" else _rate(rate, burst)
     limit_key(data, name, new)
     if json:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from base.errors import InputError
-from glimpse.options import DATA, AsJson, Data, Device, Precision, Store, Threads, check_out
+from glimpse.options import DATA, AsJson, Data, Device, Precision, Store, Threads, check_page, refuse
 
 if TYPE_CHECKING:
     from training.data.pairs import Pair
@@ -17,10 +16,12 @@ if TYPE_CHECKING:
     from training.reading.run import Run
 
 T = TypeVar("T")
+OF_PAGE = ("query", "collection", "images", "k", "device", "precision")
 OWN_QUERIES = 5  # captions of what the first run holds out, where nobody gives queries
 
 
 def compare(
+    context: typer.Context,
     runs: Annotated[
         list[Path], typer.Argument(help="Run folders; what else is named is left out.", show_default=False)
     ],
@@ -52,10 +53,12 @@ def compare(
     from glimpse import console
     from training.reading.comparison import HEAD, differing, headline, objections, read_runs, rows, setting, verdict
 
-    if out is None and (query or collection):
-        raise InputError("--query and --collection are for the page; name it by --out compare.html")
-    if out is not None:
-        check_out(out, "compare.html")
+    if out is None:
+        refuse(context, OF_PAGE, "is for the page", "name it by --out compare.html")
+    else:
+        check_page(out, "compare.html")
+    if collection is None:
+        refuse(context, ["data", "store"], "says where --collection lies, and none is given")
     found, left_out = read_runs(runs)
     said = objections(found)
     path, measure = headline(found)

@@ -22,6 +22,7 @@ from glimpse.options import (
     Template,
     Threads,
     given_labels,
+    refuse,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 
 def eval(  # noqa: A001  the command's name
+    context: typer.Context,
     model: Model,
     pairs: Annotated[Path | None, typer.Option(help="Table of image-text pairs: retrieval both ways.")] = None,
     folders: Annotated[Path | None, typer.Option(help="Folder with a folder a class: zero-shot accuracy.")] = None,
@@ -68,6 +70,7 @@ def eval(  # noqa: A001  the command's name
     from training.data.folders import check_several, labelled_images
     from training.data.keys import Keys
     from training.data.pairs import read_pairs
+    from training.reading.measures import telling
     from training.run.held_out_table import read_held_out
 
     if sum(source is not None for source in (pairs, folders, split)) != 1:
@@ -79,6 +82,8 @@ def eval(  # noqa: A001  the command's name
         )
     if folders is not None and images_root is not None:
         raise InputError("--images-root goes with --pairs and --split; --folders names the folder itself")
+    if pairs is None:
+        refuse(context, ["image_key", "caption_key"], "is a column of --pairs")
     if split is not None:
         run, held_out = read_held_out(split, images_root)
         left_out = held_out.left_out
@@ -111,8 +116,8 @@ def eval(  # noqa: A001  the command's name
         rows = [(way.replace("_to_", " -> "), *content[way].values()) for way in WAYS if way in content]
         console.out.print(console.table("", "recall@1", "recall@5", "recall@10", "median rank", rows=rows))
     else:
-        top = f"top-1 {content['top1']:.3f}, top-5 {content['top5']:.3f}"
-        console.out.print(f"{content['n_images']} images{without}: {top}")
+        top5 = f", top-5 {content['top5']:.3f}" if "top5" in telling(content) else ""
+        console.out.print(f"{content['n_images']} images{without}: top-1 {content['top1']:.3f}{top5}")
         console.out.print(console.table("label", "top-1", rows=list(content["per_class"].items())))
 
 
@@ -155,7 +160,7 @@ def _classes(
     asked = LabelSet.of(labels or [Label(label) for label in sorted({label for _, label in labelled})], templates)
     with console.progress_bar("encoding") as progress:
         metrics, encoded = evaluate_classes(
-            encoder, labelled, labels=asked.labels, templates=asked.templates, progress=progress
+            encoder, labelled, labels=asked.labels if labels else (), templates=asked.templates, progress=progress
         )
     cut = encoder.cut_texts(list(chain(*asked.prompts())))
     return metrics | {"skipped": encoded.skipped}, cut, unread_labels(encoder, asked.labels)

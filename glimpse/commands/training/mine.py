@@ -195,6 +195,15 @@ def _check_out(out: Path, pairs: Path) -> None:
         raise InputError(f"--out {out}: what is written is JSON Lines; give a name that ends so: {out.stem}.jsonl")
     if out.resolve() == pairs.resolve():
         raise InputError(f"--out {out}: the table of pairs itself; give another name, so that it is not overwritten")
+    if out.is_file() and not _is_mined(out):
+        raise InputError(f"--out {out}: is there already, and was not mined; choose another name")
+
+
+def _is_mined(file: Path) -> bool:
+    """Whether a file that would be overwritten is one of these, by its first line."""
+    with file.open("rb") as lines:
+        first = lines.readline()
+    return not first or b'"negative": ' in first
 
 
 def _window(text: str) -> tuple[int, int]:
