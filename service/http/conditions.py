@@ -69,7 +69,7 @@ def _has(start: Message, had: str, since: str) -> bool:
         return had.strip() == "*" or names(had, headers.get(b"etag", ""))
     try:
         return parsedate_to_datetime(headers[b"last-modified"]) <= parsedate_to_datetime(since)
-    except (KeyError, TypeError, ValueError):  # it has no such time, or the client says none
+    except (KeyError, TypeError, ValueError, OverflowError):  # it has no such time, or the client says none
         return False
 
 
