@@ -93,15 +93,19 @@ def _print_plan(plan: Started, config: TrainConfig) -> None:
         f"; {plan.parameters / 1e6:.1f} M parameters{learns}, {plan.steps} steps of {config.batch_size}, "
         f"{plan.device} {plan.precision}{processes}{probe}"
     )
-    if config.learns_by_heart and config.grounds is None and config.word_dropout is None:
-        console.err.print(
-            f"a long training: {config.used_word_dropout:.0%} of captions are read without half of their words, "
-            f"{config.used_grounds:.0%} of pictures on a plain ground laid on another "
-            "(--word-dropout 0 --grounds 0: as they are)"
-        )
+    if config.learns_by_heart and (unasked := dict(_shown_otherwise(config))):
+        console.err.print(f"a long training: {', '.join(unasked.values())} ({' '.join(unasked)}: as they are)")
     console.print_left_out(plan.left_out)
     if plan.resumed_at:
         console.err.print(f"resumed at step {plan.resumed_at} of {plan.steps}")
+
+
+def _shown_otherwise(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    """What of the pairs is shown otherwise without being asked for, after the flag that leaves it as it is."""
+    if config.word_dropout is None:
+        yield "--word-dropout 0", f"{config.used_word_dropout:.0%} of captions are read without half of their words"
+    if config.grounds is None:
+        yield "--grounds 0", f"{config.used_grounds:.0%} of pictures on a plain ground are laid on another"
 
 
 def _print_epoch(epoch: Epoch, epochs: int) -> None:

@@ -130,4 +130,6 @@ def test_a_long_training_says_what_it_shows_otherwise(
 
     line = "a long training: 50% of captions are read without half of their words, 40% of pictures on a plain ground"
     assert line in told("long")
+    one = "a long training: 50% of captions are read without half of their words (--word-dropout 0: as they are)"
+    assert one in told("own grounds", "--grounds", 0, "--patience", 1)
     assert "a long training" not in told("as they are", "--word-dropout", 0, "--grounds", 0, "--patience", 1)
