@@ -305,6 +305,11 @@ def test_jobs(url: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFi
     for words in (["jobs", "result", ended.id], ["label", str(pictures), "--labels", "a,b"]):
         with pytest.raises(InputError, match=no_table):
             perform([*words, "--url", url, "--out", str(tmp_path / "other.csv")])
+    os.mkfifo(tmp_path / "pipe")  # which is written to, not replaced
+    pipe = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    said(capsys, "jobs", "result", ended.id, "--url", url, "--out", tmp_path / "pipe")
+    assert os.read(pipe, 1 << 16) == (tmp_path / "labels.csv").read_bytes()
+    os.close(pipe)
     assert {row["label"] for row in rows_of(tmp_path / "labels.csv")} <= {"red", "blue"}
     assert len(rows_of(tmp_path / "labels.csv")) == 8
 

@@ -247,7 +247,10 @@ def result(
         return
     if out.exists() and content.count(b"\n") < 2:  # the header
         raise InputError(f"{out}: left as it is, for job {id} has labelled nothing; write it elsewhere, or delete it")
-    write_whole(out, content)
+    if out.exists() and not out.is_file():  # a pipe, say, which is not to be replaced
+        out.write_bytes(content)
+    else:
+        write_whole(out, content)
     if json:
         console.print_json({"job": id, "out": str(out), "bytes": len(content)})
 
