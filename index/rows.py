@@ -62,7 +62,7 @@ def stored_rows(x: ArrayLike, dim: int) -> Rows16:
         before &= (given == kept).all(axis=1)
     if before.all():
         return kept
-    rows = unit_rows(given, dim).astype(np.float16)
+    rows = unit_rows(x, dim).astype(np.float16)
     rows[before] = kept[before]
     return rows
 

@@ -9,7 +9,7 @@ import pytest
 
 from base.errors import InputError
 from index.local.vectors.ann import CoarseIndex, FlatRows
-from index.rows import as_ids, as_rows, unit_rows
+from index.rows import as_ids, as_rows, stored_rows, unit_rows
 
 
 def rows(*values):
@@ -96,8 +96,9 @@ def test_a_row_without_a_length_is_told_from_one_that_is_too_short():
         (np.array([[1e-300, 0]]), "shorter than float32"),
         (np.array([[1e-300, 0], [0, 0], [1, 0]]), "all zeros"),
     ):
-        with pytest.raises(InputError, match=what):
-            unit_rows(x, 2)
+        for made in (unit_rows, stored_rows):
+            with pytest.raises(InputError, match=what):
+                made(x, 2)
 
 
 def test_wrong_ids_are_refused_at_the_door():

@@ -234,6 +234,12 @@ def test_a_vector_that_is_none(client, vector):
     assert error["param"].startswith("vector")
 
 
+@pytest.mark.parametrize(("value", "what"), [(1e300, "longer"), (1e-300, "shorter")])
+def test_a_vector_of_a_length_that_no_float32_has_is_told_so(client, value, what):
+    error = error_of(client.post("/v1/classify", json={"vector": [value] * 32, "labels": LABELS}), 422)
+    assert error["message"].startswith(f"vector: a vector is {what} than float32 can say")
+
+
 def test_what_classify_refuses(client):
     put(client)
     for body, status, param in (

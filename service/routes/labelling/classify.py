@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
@@ -227,7 +226,7 @@ def _kept_vector(collections: OpenCollections, fingerprint: str, name: str, entr
 def _own_vector(given: list[float], dim: int) -> Vectors:
     """The vector (dim,) of a request, brought to unit length."""
     try:
-        vector: Vectors = unit_rows(np.array([given], np.float32), dim)[0]
+        vector: Vectors = unit_rows([given], dim)[0]
     except InputError as error:
         raise Refusal(422, f"vector: {error}", code=error.code, param="vector") from None
     return vector
