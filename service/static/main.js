@@ -95,6 +95,7 @@ async function show() {
   try {
     next = await waited(load(name), "Loading…");
   } catch {
+    if (name !== due) return;
     failed(Object.assign(new Error("This view cannot be loaded: the service does not answer."), { passes: true }), show);
     return;
   }
