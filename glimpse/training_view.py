@@ -93,7 +93,7 @@ def _print_plan(plan: Started, config: TrainConfig) -> None:
         f"; {plan.parameters / 1e6:.1f} M parameters{learns}, {plan.steps} steps of {config.batch_size}, "
         f"{plan.device} {plan.precision}{processes}{probe}"
     )
-    if config.learns_by_heart and config.grounds is None and config.word_dropout is None:
+    if config.learns_by_heart and (config.grounds is None or config.word_dropout is None):
         console.err.print(
             f"a long training: {config.used_word_dropout:.0%} of captions are read without half of their words, "
             f"{config.used_grounds:.0%} of pictures on a plain ground laid on another "

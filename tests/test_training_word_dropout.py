@@ -130,4 +130,5 @@ def test_a_long_training_says_what_it_shows_otherwise(
 
     line = "a long training: 50% of captions are read without half of their words, 40% of pictures on a plain ground"
     assert line in told("long")
+    assert line.replace("40%", "0%") in told("on its ground", "--grounds", 0, "--patience", 1)  # one is as by default
     assert "a long training" not in told("as they are", "--word-dropout", 0, "--grounds", 0, "--patience", 1)
