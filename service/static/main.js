@@ -15,8 +15,9 @@
 // app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), waited(work, text, off),
 // failed(error, again), collection(), collections(), titled(name), reload(), add(files, words), changed(), jobs, library(),
 // info}: `say` tells in a line at the bottom, what is "bad" or "busy" stays; `waited` tells so that somebody waits for
-// something, which they can call off; `failed` tells what could not be had, and has it asked for again by calling `again`,
-// unless the view is no longer that of the address; `collection()` is the name that the address or the select has, or null; `collections()` are those of /v1/info, which `info` has whole, `titled` is what people call one;
+// something, which they can call off; `failed` tells what could not be had, and has it asked for again by calling
+// `again`, unless the view is no longer that of the address; `collection()` is the name that the address or the select
+// has, or null; `collections()` are those of /v1/info, which `info` has whole, `titled` is what people call one;
 // `reload()` asks for it anew, `changed()` says that entries have come or gone.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
 // own; a link to another view drops them.
@@ -94,6 +95,7 @@ async function show() {
   try {
     next = await waited(load(name), "Loading…");
   } catch {
+    if (name !== due) return;
     failed(Object.assign(new Error("This view cannot be loaded: the service does not answer."), { passes: true }), show);
     return;
   }

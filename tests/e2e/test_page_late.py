@@ -193,3 +193,22 @@ def test_pictures_that_could_not_be_added_are_added_by_a_second_try(
     expect(page.locator("#said-text")).to_have_text("2 pictures added.", timeout=BACK)
     with Client(url) as client:
         client.delete_collection("late")
+
+
+def test_what_is_said_while_one_waits_is_not_said_over(opened: Callable[..., Any]) -> None:
+    page, asked = opened(None, expected=("503",)), []
+
+    def answer(route: Any) -> None:
+        asked.append(route)
+        if len(asked) > 2:
+            route.continue_()
+        else:
+            route.fulfill(status=503, json={"error": {"message": "it starts", "code": "not_ready"}})
+
+    page.route("**/v1/info", answer)
+    page.goto("/?c=pictures")
+    expect(page.locator("#said-text")).to_have_text("Starting: the model is being loaded…")
+    page.wait_for_timeout(600)  # longer than one waits untold
+    assert page.locator("#said-text").text_content() != "Loading…"
+    tiles(page, 9)
+    expect(said(page)).to_be_hidden()

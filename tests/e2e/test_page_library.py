@@ -769,7 +769,7 @@ def test_the_row_of_a_job_that_goes_on_stays_and_says_how_far_it_is(world, clien
     }
     later = job | {"id": "b" * 20, "done": 1}
     answers = [[job], [job | {"done": 20}], [later, job | {"done": 30}]]
-    page = opened(None, base=world[0])
+    page = opened(None, base=world[0], expected=("404",))  # the service has no such job to cancel
     page.route("**/v1/jobs?limit=20", lambda asked: asked.fulfill(json={"jobs": answers[0]}))
     page.goto("/?c=one")
     page.get_by_role("button", name="Library").click()

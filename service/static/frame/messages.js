@@ -10,6 +10,7 @@ let silence = null; // timer that takes a message away
 
 export function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
   clearTimeout(silence);
+  if (text) clearTimeout(slow);
   if (waiting) waiting.told = false; // what is said takes its place
   const bad = kind === "bad";
   if (text && $("said").parentElement !== uppermost()) moveSaid();

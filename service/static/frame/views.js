@@ -4,12 +4,13 @@ import { el } from "../parts/dom.js";
 
 const VIEWS = new Set(["search", "lineup", "map", "review", "runs", "labs"]); // index.html has links to them
 export const FIRST = "search";
+const ASKING = new Set(["lineup", "labs"]); // which have sliders, and pictures to choose
 
 const fetching = new Map(); // name -> promise of [module]
 
 export function fetched(name) {
   if (!fetching.has(name)) {
-    const parts = Promise.all([import(`../views/${name}.js`), styled(`views/${name}.css`)]);
+    const parts = Promise.all([import(`../views/${name}.js`), ASKING.has(name) && styled("style/asking.css"), styled(`views/${name}.css`)]);
     fetching.set(name, parts);
     parts.catch(() => fetching.delete(name));
   }

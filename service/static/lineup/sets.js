@@ -84,7 +84,10 @@ export class Sets {
       known = null;
     });
     const tell = async (isOther) => {
-      known = await this.#read(name.value).catch(({ status }) => ({ name: name.value, labels: [], tag: null, isGone: status === 404 })); // else damaged
+      known = await this.#read(name.value).catch((error) => {
+        if (error.passes) throw error; // it may be there
+        return { name: name.value, labels: [], tag: null, isGone: error.status === 404 }; // else damaged
+      });
       const { labels, learned } = known;
       const of = labels.length ? `, of ${listed(labels.map(nameOfLabel))}` : "";
       button.textContent = isOther || known.tag ? "Replace it" : "Save it anew";
@@ -94,6 +97,7 @@ export class Sets {
             : `The set ${known.name} is gone meanwhile, or cannot be read.`,
         learned && "What it has learned goes with other labels.", `${button.textContent}, or choose another name.`].filter(Boolean).join(" ");
     };
+    const refused = (error) => (said.textContent = error.message);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const isOther = name.value !== this.asked().set;
@@ -104,8 +108,8 @@ export class Sets {
         await this.list().catch(() => {}); // it is saved all the same
         this.app.navigate({ set: made.name, l: null, tpl: null, mode: null });
       } catch (error) {
-        if (error.status === 412) await tell(isOther);
-        else said.textContent = `${error.message}.`;
+        if (error.status === 412) await tell(isOther).catch(refused);
+        else refused(error);
       }
     });
     dialog.append(form);

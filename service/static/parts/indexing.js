@@ -2,7 +2,8 @@
 
 import { find, make } from "./naming.js";
 
-// Into the collection of that name or title. One that was made for it goes again if the service refuses the folder.
+// Into the collection of that name or title. One that was made for it goes again if the service refuses the folder; with
+// no answer of its own the job may have begun.
 export async function index(app, text, folder) {
   app.say("");
   let wanted = await find(app, text);
@@ -11,7 +12,7 @@ export async function index(app, text, folder) {
   try {
     await app.jobs.ask({ kind: "index", collection: wanted.name, folders: [folder] });
   } catch (error) {
-    if (isTitled && wanted.isNew) await app.api.delete(app.api.of(wanted.name)).catch(() => {});
+    if (isTitled && wanted.isNew && error.code) await app.api.delete(app.api.of(wanted.name)).catch(() => {});
     throw error;
   }
 }

@@ -53,10 +53,14 @@ export class Whole {
     } }, name, button);
   }
 
-  // Of a label set as it is by now; null: it cannot be read, undefined: it is gone.
+  // Of a label set as it is by now; null: it is damaged, undefined: it is gone.
   async #tag(name) {
-    const answer = await this.app.api.raw(`v1/label-sets/${encodeURIComponent(name)}`, "blob").catch(({ status }) => status === 404 ? undefined : null);
-    return answer && answer.headers.get("ETag");
+    try {
+      return (await this.app.api.raw(`v1/label-sets/${encodeURIComponent(name)}`, "blob")).headers.get("ETag");
+    } catch (error) {
+      if (error.passes) throw error; // it may be there
+      return error.status === 404 ? undefined : null;
+    }
   }
 
   download() {
