@@ -28,7 +28,7 @@ def test_the_demo_learns_its_world(tmp_path: Path) -> None:
     assert summary["top1"] >= 0.85  # the aim is 0.9; another processor rounds otherwise
 
     for query in QUERIES:
-        assert _fits(query, out.split(f"  {query}\n    -> ", 1)[1].split("; ", 1)[0])
+        assert _fits(query, out.split(f"  {query}\n    -> ", 1)[1].split(";", 1)[0])
 
     kept = _written(tmp_path)
     again = demo()
