@@ -327,8 +327,10 @@ def test_models_are_listed_and_a_closed_pipe_or_stream_is_no_error() -> None:
 
 
 def test_models_worth_knowing_are_shown_and_one_is_recommended_for_this_machine() -> None:
-    shown = here("models").stdout.splitlines()
+    listed = here("models")
+    shown = listed.stdout.splitlines()
     known = json.loads(here("models", "--json").stdout)["models"]
+    assert all(model["source"] in listed.stderr for model in known if model["zero_shot"])
     assert [line.split()[0] for line in shown[1:]] == [model["ref"] for model in known]
     assert all(model["source"] and model["licence"] and model["good_for"] for model in known)
     found = json.loads(ok("models", "--recommend", "--language", "Japanese", "--photos", "1000", "--json"))

@@ -125,6 +125,8 @@ def _show_known(json: bool) -> None:
     ]
     columns = ("model", "weights", "vector", "speed", "memory", "languages", "licence", "zero-shot", "good for")
     console.out.print(console.table(*columns, rows=rows))
+    sources = "; ".join(sorted({model.source for model in MODELS if model.zero_shot is not None}))
+    console.err.print(f"zero-shot: top-1 on ImageNet-1k, measured by {sources}; --json says which by whom")
     console.err.print("one for this machine: glimpse models --recommend; all that are published: glimpse models --all")
 
 

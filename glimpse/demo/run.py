@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 N_SEEN, N_UNSEEN, SEED = 4000, 500, 0
 COLLECTION = "postcards"
 TEMPLATES = ("{}",)  # its captions are sentences and tags; it has never met "a photo of"
-QUERIES = (  # no numbers, for so small a model counts badly; their hits are far ahead of what does not fit
-    "red houses in a meadow by day",
+QUERIES = (  # no numbers, for so small a model counts badly; what fits is far ahead (0.08 and more) of what does not
     "blue flowers in the snow",
-    "pink butterflies in a meadow by day",
-    "white balloons in the mountains by day",
-    "red birds by the sea at night",
+    "orange cats in a meadow by day",
+    "white boats in the snow",
+    "yellow balloons in a meadow by day",
+    "purple birds in the desert at sunset",
 )
 ARCHITECTURE = "resnet-64"  # small enough for two cores
 
