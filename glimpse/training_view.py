@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -44,25 +45,37 @@ def _shown(run: Iterator[Event], config: TrainConfig) -> Iterator[Event]:
     with Progress(*columns, console=console.err, transient=True, disable=not console.err.is_terminal) as bar:
         task = bar.add_task("training", total=None, state="")
         for event in run:
-            match event:
-                case Started():
-                    _print_plan(event, config)
-                    bar.update(task, total=event.steps, completed=event.resumed_at)
-                case Step():
-                    scale = f"  scale {event.logit_scale:.1f}" if config.uses_scale else ""
-                    state = f"loss {event.loss:.3f}{scale}  {event.samples_per_second:.0f} images/s"
-                    bar.update(task, completed=event.step, state=state)
-                    if not console.err.is_terminal:
-                        lines(event.step, event.steps, state)
-                case Epoch():
-                    _print_epoch(event, config.epochs)
-                case Warned():
-                    console.err.print(f"warning: {event.message}", style="yellow")
-                case Interpolated():
-                    _print_interpolation(event)
-                case Finished():
-                    _print_end(event, config)
+            with _no_end_by_a_closed_terminal():
+                match event:
+                    case Started():
+                        _print_plan(event, config)
+                        bar.update(task, total=event.steps, completed=event.resumed_at)
+                    case Step():
+                        scale = f"  scale {event.logit_scale:.1f}" if config.uses_scale else ""
+                        state = f"loss {event.loss:.3f}{scale}  {event.samples_per_second:.0f} images/s"
+                        bar.update(task, completed=event.step, state=state)
+                        if not console.err.is_terminal:
+                            lines(event.step, event.steps, state)
+                    case Epoch():
+                        _print_epoch(event, config.epochs)
+                    case Warned():
+                        console.err.print(f"warning: {event.message}", style="yellow")
+                    case Interpolated():
+                        _print_interpolation(event)
+                    case Finished():
+                        _print_end(event, config)
             yield event
+
+
+@contextmanager
+def _no_end_by_a_closed_terminal() -> Iterator[None]:
+    """A word to a terminal that is closed fails before its signal is heard, by which the run is saved. It goes on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _as_json(finished: Finished) -> dict[str, object]:

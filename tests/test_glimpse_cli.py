@@ -225,6 +225,27 @@ def test_closing_the_terminal_of_a_training_saves_it(
     assert json.loads((run / "metrics.json").read_text())["epochs"][-1]["epoch"] >= 2
 
 
+def test_a_terminal_that_is_closed_without_a_signal_ends_no_training(
+    colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["train", colour_pairs(64), "--init", tiny_config, "--out", run, "--epochs", "4", "--batch-size", 32]
+    ours, terminal = pty.openpty()
+    with subprocess.Popen(
+        [GLIMPSE, *map(str, arguments)],
+        stderr=terminal,
+        start_new_session=True,  # whose terminal it is not, so that no signal comes
+        env=os.environ | {"GLIMPSE_DEVICE": "cpu"},
+    ) as process:
+        os.close(terminal)
+        said = b""
+        while b"epoch  1" not in said:
+            said += os.read(ours, 1 << 16)
+        os.close(ours)
+        assert process.wait(120) == 0
+    assert [epoch["epoch"] for epoch in json.loads((run / "metrics.json").read_text())["epochs"]] == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

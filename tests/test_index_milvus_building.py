@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from glimpse_here import glimpse_here
 
 from base.errors import EntryNotFound, StoreUnavailable
-from glimpse.commands.collections.reindex import reindex
 from index import moving
 from index.collection import Entry, create_collection, open_collection, store_at
 from index.config import IndexConfig
@@ -179,14 +179,13 @@ def test_a_change_of_model_that_is_cut_off_as_its_index_is_built_is_done_and_all
     assert (pets.get(7).metadata, pets.vectors(ids).shape) == ({"n": "updated"}, (N, 4))
 
 
-def test_an_unfinished_change_of_model_whose_vectors_cannot_be_read_is_forgotten(pets, data, capsys):
+def test_an_unfinished_change_of_model_whose_vectors_cannot_be_read_is_forgotten(pets, data):
     ids = pets.upsert(entries(0, 10))
     pets.next.begin("new", "g", 4)
     pets.next.write(ids, ROWS[:10, :4])
     pets.server._call("release_collection", pets.identity().next_table)
     pets.close()
-    reindex("pets", data=data, abandon=True)
-    assert "is forgotten" in capsys.readouterr().err
+    assert "is forgotten" in glimpse_here("reindex", "-c", "pets", "--data", data, "--abandon").stderr
     with open_collection(data, "pets") as again:
         assert (again.next.info(), again.count()) == (None, 10)
 

@@ -104,7 +104,7 @@ class _Run:
         self._total_steps = config.epochs * len(self._loader)
         self._held_out = HeldOut(source.val, config, self._learner.precision)
         by_name = config.folders and not config.images_only
-        self._held_out.check_classes(self._learner.parts, source.classes if by_name else ())
+        self._held_out.check_classes(self._learner.parts.tokenizer, source.classes if by_name else ())
         read = self._learner.parts.read_tokens
         self._state = TrainState(
             pairs_hash=source.hash, start=self._learner.start, read=None if read is None else sorted(read.ids)

@@ -18,9 +18,11 @@ from base.errors import ImageError, InputError
 from base.progress import Progress
 from base.read_ahead import read_batches
 from base.sources.tables import some_of
+from encoder.cut import find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, open_image
-from encoder.zero_shot.classifier import REWORD, Classifier, build_classifier, check_prompts
+from encoder.model.text import Tokenizer
+from encoder.zero_shot.classifier import REWORD, Classifier, build_classifier, check_apart
 from encoder.zero_shot.prompts import Label, check_templates, prompts_of
 from training.data.augment import Augmentation
 from training.data.pairs import Pair, text_key
@@ -181,11 +183,14 @@ def evaluate_classes(
     return classification_metrics(cosines, encoded.text_of_pair, classifier.labels), encoded
 
 
-def check_classes(encoder: Encoder, classes: Iterable[str], templates: Sequence[str] = ()) -> None:
+def check_classes(tokenizer: Tokenizer, classes: Iterable[str], templates: Sequence[str] = ()) -> None:
     """InputError for class folders whose names are the same to the model, as it reads them."""
     labels = _of_folders(classes)
-    names = [label.name for label in labels]
-    check_prompts(encoder, names, prompts_of(labels, check_templates(templates)), RENAME)
+    each = prompts_of(labels, check_templates(templates))
+    if prompts := [prompt for of_label in each for prompt in of_label]:
+        as_read = [row.tobytes() for row in tokenizer(prompts).numpy()]
+        sizes = [len(of_label) for of_label in each]
+        check_apart([label.name for label in labels], sizes, as_read, find_cut(tokenizer, prompts), RENAME)
 
 
 def _of_folders(classes: Iterable[str]) -> list[Label]:

@@ -17,6 +17,7 @@ from base.sources.walk import class_folder
 from encoder.encoder import Encoder, Vectors
 from encoder.model.dual_encoder import DualEncoder, logit_scale_of
 from encoder.model.load import ClipParts
+from encoder.model.text import Tokenizer
 from training.config import TrainConfig
 from training.data.folders import labelled_images, walk
 from training.data.keys import Keys
@@ -88,28 +89,23 @@ class HeldOut:
             InputError: no held-out image, or nothing of the probe, can be read.
         """
         with autocast(next(parts.clip.parameters()).device, self._precision):
-            parts.clip.eval()
-            encoder = self._encoder(parts)
+            encoder = DualEncoder(
+                parts.clip.eval(),
+                parts.tokenizer,
+                parts.preprocess,
+                ref=self._config.out,
+                fingerprint="in training",
+                logit_scale=logit_scale_of(parts.clip),
+                precision=self._precision,
+            )
             metrics, validation, encoded = measure(encoder, self._pairs, self._config)
             probe = self._probe.measure(encoder, at_start=at_start) if self._probe else None
         return Marks(metrics, validation, probe, encoded)
 
-    def check_classes(self, parts: ClipParts, classes: Iterable[str]) -> None:
+    def check_classes(self, tokenizer: Tokenizer, classes: Iterable[str]) -> None:
         """InputError for class folders, of the run or of its probe, that are the same to the model."""
-        encoder = self._encoder(parts)
         for names in (classes, self._probe.classes if self._probe else ()):
-            check_classes(encoder, names, self._config.templates)
-
-    def _encoder(self, parts: ClipParts) -> DualEncoder:
-        return DualEncoder(
-            parts.clip,
-            parts.tokenizer,
-            parts.preprocess,
-            ref=self._config.out,
-            fingerprint="in training",
-            logit_scale=logit_scale_of(parts.clip),
-            precision=self._precision,
-        )
+            check_classes(tokenizer, names, self._config.templates)
 
 
 def measure(
