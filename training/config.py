@@ -27,6 +27,7 @@ MINING = ("semi-hard", "batch-hard")
 OPTIMIZERS = ("muon", "adamw")
 VAL_FRACTION = 0.1
 LONG = 20  # epochs from random weights, after which a table's pairs are known by heart
+OTHER_GROUNDS, WORD_DROPOUT = 0.4, 0.5  # of such a training: parts of its pictures and captions
 IF_LONG = f"for random weights that learn a table by info-nce for {LONG} epochs or more, else 0"
 SEMI_HARD = 0.7  # of the steps from random weights, before batch-hard
 
@@ -114,13 +115,15 @@ class TrainConfig:
     )
     flip: bool = _option(False, "Mirror every second image (nt-xent: always on).")
     grounds: float | None = _option(
-        None, "Part of the pictures on a plain ground to lay on other grounds.", show_default=f"0.4 {IF_LONG}"
+        None,
+        "Part of the pictures on a plain ground to lay on other grounds.",
+        show_default=f"{OTHER_GROUNDS} {IF_LONG}",
     )
     color_jitter: float | None = _option(None, "Strength of random colours, 0 to 1.", show_default="0, for nt-xent 0.4")
     word_dropout: float | None = _option(
         None,
         "How often a caption is read without a random half of its words.",
-        show_default=f"0.5 {IF_LONG}",
+        show_default=f"{WORD_DROPOUT} {IF_LONG}",
     )
 
     seed: int = _option(0, "Same seed, same run.")
@@ -287,12 +290,12 @@ class TrainConfig:
     @property
     def used_grounds(self) -> float:
         """How often a picture on a plain ground is laid on another."""
-        return self.grounds if self.grounds is not None else (0.4 if self.learns_by_heart else 0.0)
+        return self.grounds if self.grounds is not None else (OTHER_GROUNDS if self.learns_by_heart else 0.0)
 
     @property
     def used_word_dropout(self) -> float:
         """How often a caption is read without some of its words."""
-        return self.word_dropout if self.word_dropout is not None else (0.5 if self.learns_by_heart else 0.0)
+        return self.word_dropout if self.word_dropout is not None else (WORD_DROPOUT if self.learns_by_heart else 0.0)
 
     @property
     def used_optimizer(self) -> str:

@@ -13,11 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.errors import ModelError
-from base.read_ahead import batches
-from encoder.cut import TEXTS, CutTexts, find_cut
+from encoder.cut import CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, Preprocess
-from encoder.model.text import TextTower, Tokenizer
+from encoder.model.text import TextTower, Tokenizer, as_read
 from encoder.unread import ReadTokens, UnreadWords, find_unread
 
 TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
@@ -122,7 +121,7 @@ class DualEncoder(Encoder):
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """The bytes of each text's tokens."""
-        return [row.tobytes() for part in batches(texts, TEXTS) for row in self.text.tokenize(part).numpy()]
+        return as_read(self.text.tokenize, texts)
 
     def vocabulary(self) -> Mapping[str, int]:
         """As `Encoder.vocabulary`."""

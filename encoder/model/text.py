@@ -7,13 +7,21 @@ work of the padded 77 positions. Every other tower (SigLIP's, CoCa's, Hugging Fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from base.read_ahead import batches
+from encoder.cut import TEXTS
+
 Tokenizer = Callable[..., Tensor]  # of a list of texts; open_clip's take `context_length` too
+
+
+def as_read(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str | bytes]:
+    """The bytes of each text's tokens: the same for texts that a model cannot tell apart."""
+    return [row.tobytes() for part in batches(texts, TEXTS) for row in tokenizer(part).numpy()]
 
 
 class TextTower:

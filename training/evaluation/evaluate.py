@@ -21,7 +21,7 @@ from base.sources.tables import some_of
 from encoder.cut import find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, open_image
-from encoder.model.text import Tokenizer
+from encoder.model.text import Tokenizer, as_read
 from encoder.zero_shot.classifier import REWORD, Classifier, build_classifier, check_apart
 from encoder.zero_shot.prompts import Label, check_templates, prompts_of
 from training.data.augment import Augmentation
@@ -187,10 +187,9 @@ def check_classes(tokenizer: Tokenizer, classes: Iterable[str], templates: Seque
     """InputError for class folders whose names are the same to the model, as it reads them."""
     labels = _of_folders(classes)
     each = prompts_of(labels, check_templates(templates))
-    if prompts := [prompt for of_label in each for prompt in of_label]:
-        as_read = [row.tobytes() for row in tokenizer(prompts).numpy()]
-        sizes = [len(of_label) for of_label in each]
-        check_apart([label.name for label in labels], sizes, as_read, find_cut(tokenizer, prompts), RENAME)
+    prompts, sizes = [prompt for of_label in each for prompt in of_label], [len(of_label) for of_label in each]
+    names = [label.name for label in labels]
+    check_apart(names, sizes, as_read(tokenizer, prompts), find_cut(tokenizer, prompts), RENAME)
 
 
 def _of_folders(classes: Iterable[str]) -> list[Label]:
