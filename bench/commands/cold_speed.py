@@ -30,6 +30,7 @@ from bench.commands.rclip import Rclip
 from bench.common import CACHE, draw, machine, photos, random_model
 from bench.encoder.index_speed import plain_loop
 from encoder.model.load import load_encoder
+from index.ingest.places import MARGIN_NS
 from index.local.layout import CATALOG, collection_folder
 
 HERE = CACHE / "cold"
@@ -98,6 +99,7 @@ class Bench:
         ways: dict[str, Callable[[], Took]] = {}
         for name, folder in (("600", photos(600)), ("10000", many())):
             data = HERE / name
+            old_enough(folder)
             self.glimpse("index", folder, "--data", data, "--model", self.model)
             ways[f"index {name} again"] = lambda f=folder, d=data: self.glimpse("index", f, "--data", d)  # type: ignore[misc]
             if rclip := self.rclip:
@@ -212,6 +214,12 @@ def many() -> Path:
                 shutil.copyfile(first, unfinished / f"{i:03}-{j:02}.jpg")
         unfinished.rename(folder)
     return folder
+
+
+def old_enough(folder: Path) -> None:
+    """Wait until none of its files is so young that the next index will read it once more."""
+    newest = max(file.stat().st_ctime_ns for file in folder.iterdir())
+    time.sleep(max(0, newest + MARGIN_NS - time.time_ns()) / 1e9)
 
 
 def plain_alone(model: Path, folder: Path) -> float:
