@@ -44,26 +44,30 @@ def _shown(run: Iterator[Event], config: TrainConfig) -> Iterator[Event]:
     lines = ProgressLines("training", console.err.print)
     with Progress(*columns, console=console.err, transient=True, disable=not console.err.is_terminal) as bar:
         task = bar.add_task("training", total=None, state="")
+
+        def show(event: Event) -> None:
+            match event:
+                case Started():
+                    _print_plan(event, config)
+                    bar.update(task, total=event.steps, completed=event.resumed_at)
+                case Step():
+                    scale = f"  scale {event.logit_scale:.1f}" if config.uses_scale else ""
+                    state = f"loss {event.loss:.3f}{scale}  {event.samples_per_second:.0f} images/s"
+                    bar.update(task, completed=event.step, state=state)
+                    if not console.err.is_terminal:
+                        lines(event.step, event.steps, state)
+                case Epoch():
+                    _print_epoch(event, config.epochs)
+                case Warned():
+                    console.err.print(f"warning: {event.message}", style="yellow")
+                case Interpolated():
+                    _print_interpolation(event)
+                case Finished():
+                    _print_end(event, config)
+
         for event in run:
             with _no_end_by_a_closed_terminal():
-                match event:
-                    case Started():
-                        _print_plan(event, config)
-                        bar.update(task, total=event.steps, completed=event.resumed_at)
-                    case Step():
-                        scale = f"  scale {event.logit_scale:.1f}" if config.uses_scale else ""
-                        state = f"loss {event.loss:.3f}{scale}  {event.samples_per_second:.0f} images/s"
-                        bar.update(task, completed=event.step, state=state)
-                        if not console.err.is_terminal:
-                            lines(event.step, event.steps, state)
-                    case Epoch():
-                        _print_epoch(event, config.epochs)
-                    case Warned():
-                        console.err.print(f"warning: {event.message}", style="yellow")
-                    case Interpolated():
-                        _print_interpolation(event)
-                    case Finished():
-                        _print_end(event, config)
+                show(event)
             yield event
 
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pets import DIM, create, images, unit
 
 from base.errors import (
     CollectionDamaged,
+    CollectionError,
     CollectionExists,
     CollectionLocked,
     CollectionNotFound,
@@ -308,6 +310,44 @@ def test_a_writer_keeps_its_lock_while_another_thread_builds_the_index(tmp_path,
     builds.join()
     closes.join()
     open_collection(tmp_path, "pets", writable=True).close()
+
+
+@pytest.mark.parametrize("begins", ["to take what another process built", "to build"])
+def test_one_may_be_closed_while_another_thread_begins_something_beside(tmp_path, monkeypatch, begins):
+    pets = create(tmp_path)
+    pets.upsert(images(*range(10)))
+    closing = reader = open_collection(tmp_path, "pets")
+    reader.refresh()
+    pets.upsert(images(10))
+    pets.compact()
+    if begins == "to build":
+        monkeypatch.setattr("index.local.building.BACKGROUND_ROWS", 5)
+        closing = pets
+    start, closes, failed = threading.Thread.start, [], []
+
+    def close():
+        try:
+            closing.close()
+        except RuntimeError as error:
+            failed.append(error)
+
+    def started(thread):
+        if not closes and thread is not threading.current_thread():
+            closes.append(threading.Thread(target=close))
+            start(closes[0])
+            closes[0].join(0.2)  # or it waits for this thread
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    with suppress(CollectionError):  # it is closed
+        if closing is reader:
+            reader.refresh()
+        else:
+            pets.upsert(images(*range(20, 30)))
+    closes[0].join()
+    assert failed == []
+    reader.close()
+    pets.close()
 
 
 def test_close_takes_a_snapshot_when_enough_changed(tmp_path):

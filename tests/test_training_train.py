@@ -267,7 +267,7 @@ def test_a_run_killed_before_its_first_state_is_begun_anew(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.train.save_state", killed)
+        patch.setattr("training.run.writer.save_state", killed)
         with pytest.raises(KeyboardInterrupt):
             list(train(config))
     assert isinstance(list(train(config))[-1], Finished)

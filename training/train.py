@@ -26,22 +26,16 @@ from training.learner import Learner
 from training.loss.objective import Objective
 from training.model.distributed import Ranks, join_ranks
 from training.model.optim import MAX_LOGIT_SCALE, lr_at, set_lr
-from training.records.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
+from training.records.checkpoint import TrainState, load_state
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
-from training.records.journal import Journal
-from training.records.model_card import write_card
-from training.records.report import write_report
-from training.records.trackers import Trackers
-from training.run.fed import Fed, note_what_words_say
+from training.run.fed import Fed
 from training.run.held_out import HeldOut
-from training.run.held_out_table import write_held_out
 from training.run.mixture import Mixture
-from training.run.warnings import LOOKED_AT, RunWarnings, news
-from training.run_folder import LAST, LAUNCH, METRICS, STATE, TRAIN_CONFIG, launch, write_json
+from training.run.warnings import RunWarnings, news
+from training.run.writer import RunWriter
+from training.run_folder import LAST, METRICS, STATE, TRAIN_CONFIG
 from training.source import Source, make_loader, open_source
 from training.step import Stepper
-
-NAMED = 100  # of the images that cannot be read
 
 
 def train(
@@ -134,13 +128,7 @@ class _Run:
         """Train to the end, or until it is asked to stop."""
         config, state = self._config, self._state
         if self._ranks.first:
-            self._out.mkdir(parents=True, exist_ok=True)
-            config.save(self._out)
-            if launch():
-                write_json(self._out / LAUNCH, {"torchrun": launch()})
-            write_held_out(config, self._source.val, self._source.val_shards)
-            self._trackers = Trackers(config.track, self._out, asdict(config), state.step)
-            self._journal = Journal(self._out, self._trackers, resume_at=state.step)
+            self._writer = RunWriter(config, self._source, self._learner, self._warnings, resume_at=state.step)
         try:
             yield self._plan()
             yield from map(Warned, self._warnings.before)
@@ -171,7 +159,7 @@ class _Run:
             raise
         finally:
             if self._ranks.first:
-                self._journal.close()
+                self._writer.close()
 
     def _plan(self) -> Started:
         return Started(
@@ -213,8 +201,7 @@ class _Run:
             counts = [(n, m) for n, m, _ in everyone]
             state.step += 1
             for _, _, unreadable in everyone:
-                state.epoch_skipped += len(unreadable)
-                state.unreadable |= dict.fromkeys(unreadable[: NAMED - len(state.unreadable)])
+                state.skip(unreadable)
             if not _enough(counts):
                 continue
             lr = lr_at(
@@ -236,9 +223,7 @@ class _Run:
             if self._fed and inputs:
                 self._fed.note(inputs[1])
             guess = result.measures.get("guess")
-            state.epoch_loss_sum += result.loss
-            state.epoch_guess_sum += guess or 0.0
-            state.epoch_steps += 1
+            state.learn(result.loss, guess)
             before, since = time.perf_counter(), before
             step = Step(
                 step=state.step,
@@ -253,7 +238,7 @@ class _Run:
                 | ({} if guess is None else {"mutual_information": mutual_information_bound(result.loss, guess)}),
             )
             if self._ranks.first:
-                self._journal.step(step.flat())
+                self._writer.step(step)
             yield step
 
     def _end_epoch(self, epoch: int, *, started: float) -> Iterator[Event]:
@@ -274,16 +259,9 @@ class _Run:
         record = ranks.from_first(self._measure(plain, epoch, started) if ranks.first else None)
         assert record is not None
         before = self._warnings.by_now(state)
-        state.history.append(asdict(record))
-        state.epoch_loss_sum, state.epoch_guess_sum, state.epoch_seconds = 0.0, 0.0, 0.0
-        state.epoch_steps, state.epoch_skipped = 0, 0
-        if record.best:
-            state.best_epoch, state.best_score, state.interpolation = epoch, record.score, None
+        state.end_epoch(record)
         if ranks.first:
-            if record.best:
-                save_model(self._out, plain)
-            save_model(self._out / LAST, plain)
-            self._journal.epoch(asdict(record))
+            self._writer.epoch(record, plain)
         self._save_state()
         yield record
         yield from map(Warned, news(before, self._warnings.by_now(state)))
@@ -294,9 +272,7 @@ class _Run:
         marks = self._held_out.measure(plain, at_start=epoch == 0)
         best = epoch == 0 or marks.score > self._state.score
         if epoch == 0:  # of the held-out part: they cannot be read in any epoch
-            skipped = [f"{file['path']}: {file['reason']}" for file in marks.encoded.skipped]
-            state.epoch_skipped = len(skipped)
-            state.unreadable |= dict.fromkeys(skipped[:NAMED])
+            state.skip([f"{file['path']}: {file['reason']}" for file in marks.encoded.skipped])
         if best:
             state.confusions = [asdict(confusion) for confusion in confusions(marks.encoded)]
         scale = self._learner.logit_scale
@@ -332,11 +308,11 @@ class _Run:
         if self._ranks.first:
             mixture.write()
             self._note_what_words_say()
-            self._write_results(ended=True)  # nothing was learned since the state was saved
+            self._writer.results(state, ended=True)  # nothing was learned since the state was saved
         self._ranks.wait()
         yield from map(Warned, news(before, self._warnings.by_now(state, ended=True)))
         if self._ranks.first:
-            self._trackers.close(ended=True)
+            self._writer.end()
         yield from self._troubles()
         yield self._finished(stopped=False)
 
@@ -350,8 +326,7 @@ class _Run:
         learned = self._learner.state()
         self._note_read()
         if self._ranks.first:
-            save_state(self._out / LAST, self._state, learned)
-            self._write_results()
+            self._writer.state(self._state, learned)
         self._ranks.wait()
 
     def _note_read(self) -> None:
@@ -362,28 +337,7 @@ class _Run:
     def _note_what_words_say(self) -> None:
         """However the run ends: of the model that it leaves."""
         if self._ranks.first:
-            captions = (text for pair in self._source.at_hand[:LOOKED_AT] for text in pair.captions)
-            note_what_words_say(self._out, captions, self._learner.device)
-
-    def _write_results(self, *, ended: bool = False) -> None:
-        state = self._state
-        save_metrics(
-            self._out,
-            {
-                "data": {"train": self._source.n_train, "held_out": len(self._source.val)},
-                "parameters": self._learner.parameters,
-                "best_epoch": state.best_epoch,
-                "best_score": self._state.score,
-                "interpolation": state.interpolation,
-                "unreadable": list(state.unreadable),
-                "left_out": self._source.left_out.as_json(),
-                "warnings": self._warnings.all(state, ended=ended),
-                "epochs": state.history,
-                "confusions": state.confusions,
-            },
-        )
-        write_report(self._out)
-        write_card(self._out)
+            self._writer.what_words_say()
 
     def _out_of_patience(self) -> bool:
         patience, state = self._config.patience, self._state
@@ -392,7 +346,7 @@ class _Run:
     def _troubles(self) -> Iterator[Warned]:
         """What went wrong with trackers."""
         if self._ranks.first:
-            yield from map(Warned, self._trackers.troubles())
+            yield from map(Warned, self._writer.troubles())
 
 
 def _enough(counts: Sequence[tuple[int, int]]) -> bool:

@@ -60,8 +60,10 @@ class Building:
 
     def end(self, *, writes: bool) -> None:
         """Wait for what is being built; who writes then builds the index anew if enough has changed."""
-        if self._beside is not None:
-            self._beside.join()
+        with self._growing:  # what is there has been started
+            beside = self._beside
+        if beside is not None:
+            beside.join()
         if writes and not self.paused and self._live.is_due():
             self._compact()
 

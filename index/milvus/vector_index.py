@@ -63,8 +63,9 @@ class VectorIndex:
         self._unasked = 0
         with suppress(CollectionError):  # the write is done: what the server says of its index now does not undo it
             if self._has_become_due():
-                self._thread = threading.Thread(target=self._build_due, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._build_due, daemon=True)
+                thread.start()
+                self._thread = thread  # only now: `close` waits for it
 
     def is_due(self) -> bool:
         """Whether what this process wrote has made another one due, or one is being built: the lock must stay."""

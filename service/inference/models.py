@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -344,16 +344,16 @@ class Models(KnownModels):
 
         while not is_over():
             asked = asyncio.run_coroutine_threadsafe(self.use(model), self._loop)
-            while not is_over():
-                with suppress(TimeoutError):
-                    try:
-                        return asked.result(LOOK)
-                    except Busy:
-                        if stop is None:
-                            raise
-                        break
-            else:
+            while not (asked.done() or is_over()):
+                wait([asked], LOOK)
+            if is_over():
                 asked.add_done_callback(lambda done: self._given_back(model, done))
+                break
+            try:
+                return asked.result()
+            except Busy:
+                if stop is None:
+                    raise
         raise Stopped
 
     def _given_back(self, model: ServedModel, asked: Future[Loaded]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from seen_pages import Network
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from service.app import create_app
@@ -113,6 +114,7 @@ def opened(browser: Any, profile: Profile, url: str) -> Iterator[Callable[..., A
         else:
             page = profile.new_page(size, theme)
         pages.append(page)
+        page.network = Network(page)
         if clock:
             page.clock.install()
 

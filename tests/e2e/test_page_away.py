@@ -50,7 +50,7 @@ def away(opened: Callable[..., Any]) -> Callable[..., Any]:
         expect(page.locator("#main > .view:not([hidden])")).to_be_visible()
         if page.locator("#view-search .pictures").is_visible():
             until(lambda: had >= LATE or page.wait_for_timeout(20))
-        page.wait_for_load_state("networkidle")
+        page.network.rests()
         page.context.set_offline(True)
         return page
 
@@ -227,12 +227,10 @@ def test_a_picture_that_is_reviewed(opened: Callable[..., Any], url: str) -> Non
 def test_a_slow_network(opened: Callable[..., Any]) -> None:
     page = opened("/?c=pictures")
     tiles(page, page.locator(".pictures a").count())
-    slow = page.context.new_cdp_session(page)
-    slow.send("Network.enable")
-    slow.send(
-        "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 1500, "downloadThroughput": 20_000, "uploadThroughput": 20_000},
-    )
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Network.enable")
+    slow = {"offline": False, "downloadThroughput": 20_000, "uploadThroughput": 20_000}
+    devtools.send("Network.emulateNetworkConditions", slow | {"latency": 1500})
     page.get_by_role("searchbox", name="Search by words").fill("boat")
     page.keyboard.press("Enter")
     status = page.locator("#view-search .status")
@@ -240,6 +238,7 @@ def test_a_slow_network(opened: Callable[..., Any]) -> None:
     expect(page.locator("#view-search .results")).to_have_css("opacity", "0.5")
     page.get_by_role("link", name="Runs").click()  # who goes elsewhere meanwhile is there at once in the navigation
     expect(page.get_by_role("link", name="Runs")).to_have_attribute("aria-current", "page", timeout=1000)
+    devtools.send("Network.emulateNetworkConditions", slow | {"latency": 300})
     expect(page.get_by_role("heading", name="Training runs")).to_be_visible(timeout=BACK)
     page.go_back()
     expect(status).to_contain_text("found in", timeout=BACK)
@@ -294,7 +293,7 @@ def test_a_key_that_is_taken_away_in_any_view_may_be_given_anew(opened: Callable
             page.add_init_script(f"sessionStorage.setItem('key', {json.dumps(keys[name])})")
             page.goto("/?c=pictures")
             tiles(page, 3)
-            page.wait_for_load_state("networkidle")
+            page.network.rests()
             remove_key(tmp_path, name)
             sent = {"Authorization": f"Bearer {keys[name]}"}
             until(lambda sent=sent: httpx.get(f"{url}/v1/info", headers=sent).status_code == 401)
@@ -307,3 +306,4 @@ def test_a_key_that_is_taken_away_in_any_view_may_be_given_anew(opened: Callable
             expect(ask).to_be_hidden()
             expect(page.locator("#said")).to_be_hidden()
             expect(page.locator("#main > .view:not([hidden])").get_by_role(to_be_seen).first).to_be_visible()
+            page.network.rests()  # as long as there is a service

@@ -61,7 +61,7 @@ def view(opened: Callable[..., Any], run: str) -> Callable[..., Any]:
     def show(name: str, **more: Any) -> Any:
         page = opened(VIEWS[name].format(run=run), expected=("GPU stall",), **more)  # of the canvas, without a GPU
         expect(page.locator("#main > .view:not([hidden])")).to_be_visible()
-        page.wait_for_load_state("networkidle")
+        page.network.rests()
         if name == "library":
             page.get_by_role("button", name="Library").click()
             expect(page.get_by_role("dialog", name="Library")).to_be_visible()
@@ -89,7 +89,7 @@ def test_letters_twice_as_large_as_the_browsers_fit_every_view(
     outside = {}
     for name, address in VIEWS.items():
         page.goto(address.format(run=run))
-        page.wait_for_load_state("networkidle")
+        page.network.rests()
         if name in ("filters", "library"):
             page.get_by_role("button", name=name.title(), exact=True).click()
         assert page.locator("#views a").first.evaluate("link => parseFloat(getComputedStyle(link).fontSize)") >= 26

@@ -172,7 +172,7 @@ def test_of_pictures_asked_for_in_quick_succession_the_last_are_shown(page: Any)
     playwright.expect(anchor).to_have_attribute("href", re.compile("/images/5/"))
     asked, answer = held[0]
     asked.fulfill(response=answer)
-    page.wait_for_load_state("networkidle")
+    page.network.rests()
     page.wait_for_timeout(100)
     playwright.expect(anchor).to_have_attribute("href", re.compile("/images/5/"))
     playwright.expect(page.locator(".own image")).to_have_count(3)

@@ -34,7 +34,7 @@ def held(opened: Callable[..., Any]) -> Callable[..., Any]:
             until(lambda: waiting or page.wait_for_timeout(20))
             for asked in waiting:
                 asked.continue_()
-            page.wait_for_load_state("networkidle")
+            page.network.rests()
             page.wait_for_timeout(200)  # for what would come of it
 
         return page, let_go

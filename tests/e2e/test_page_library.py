@@ -385,7 +385,7 @@ def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, 
     library.get_by_role("button", name="Index the folder").click()
     playwright.expect(library.get_by_text("Adding pictures to two is done").first).to_be_visible(timeout=20_000)
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
-    page.wait_for_load_state("networkidle")
+    page.network.rests()
     library.get_by_role("button", name="Delete the collection one").click()
     library.get_by_role("button", name="Really delete the collection one?").click()
     playwright.expect(library.get_by_role("link", name="one")).to_have_count(0)
@@ -431,7 +431,7 @@ def test_the_end_of_a_job_is_seen_where_a_look_of_before_it_comes_late(world, cl
             asked.continue_()
 
     page.goto("/?c=one")
-    page.wait_for_load_state("networkidle")
+    page.network.rests()
     page.route("**/v1/jobs?limit=20", hold)
     page.get_by_role("button", name="Library").click()
     library = page.get_by_role("dialog", name="Library")
@@ -688,7 +688,7 @@ def test_a_name_is_another_than_that_of_a_collection_that_somebody_made_meanwhil
 def test_an_older_list_of_collections_takes_no_new_one_away(world, client, opened):
     client.create_collection("shop")
     page = opened("/?c=shop", base=world[0])
-    page.wait_for_load_state("networkidle")
+    page.network.rests()
     held = []
     page.route("**/v1/info", lambda asked: held.append((asked, asked.fetch())) if not held else asked.continue_())
     page.get_by_role("button", name="Library").click()  # asks what there is

@@ -76,7 +76,7 @@ def test_where_there_is_none_one_is_made(opened, client):
     playwright.expect(page.get_by_role("status").get_by_text("9 pictures")).to_be_visible(timeout=30_000)
     assert client.map("pictures").placed == 9
     playwright.expect(surface(page)).to_be_visible()
-    page.wait_for_load_state("networkidle")
+    page.network.rests()
     assert sum(one.endswith("/v1/collections/pictures/map") for one in asked) == 1  # it is read once
 
 
@@ -130,7 +130,7 @@ def test_a_map_that_is_made_while_one_looks_elsewhere_opens_nothing_over_it(open
     for asked in held[:-1]:
         asked.continue_()
     page.wait_for_timeout(300)
-    page.wait_for_load_state("networkidle")
+    page.network.rests()
     assert page.locator("dialog[open]").count() == 1  # the map's own would hide nothing, and stop all
     page.keyboard.press("Escape")
     page.get_by_role("searchbox", name="Search by words").click()

@@ -271,7 +271,7 @@ def test_two_who_review_a_run_do_the_same_work_once_at_most(opened: Any, url: st
             if far == 0 and page is other:  # who notices goes on elsewhere
                 expect(page.locator("#said-text")).to_contain_text("You go on at other pictures than they.")
             until(lambda page=page, names=names: page.locator(shown).get_attribute("alt") != names[-1])
-            page.wait_for_load_state("networkidle")
+            page.network.rests()
     assert seen[0][0] == seen[1][0]
     assert not set(seen[0][1:]) & set(seen[1][1:])
     until(lambda: reviewed(url, run) == {"none": 7})
@@ -539,7 +539,7 @@ def test_a_run_that_goes_is_let_go_of_whatever_is_done_with_it(opened: Any, url:
     expect(page.locator("#view-review .stage.there img")).to_be_visible()
     page.get_by_role("button", name="None of these").click()
     expect(page.get_by_role("button", name="Undo")).to_be_enabled()
-    page.wait_for_load_state("networkidle")
+    page.network.rests()
     with Client(url) as client:
         client.forget_label_run(run)
     if act != "Undo":

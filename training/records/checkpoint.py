@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +25,10 @@ from encoder.model.load import ClipParts
 from encoder.model.text import Tokenizer, vocabulary_of
 from encoder.model.weights import CONFIG, WEIGHTS
 from encoder.unread import READ_TOKENS, ReadTokens
+from training.records.events import Epoch
 from training.run_folder import METRICS, STATE, artefact, write_json
+
+NAMED = 100  # of a run's images that cannot be read
 
 
 @dataclass
@@ -45,7 +48,7 @@ class TrainState:
     best_epoch: int = 0
     best_score: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
-    unreadable: dict[str, None] = field(default_factory=dict)  # images of the run, at most a hundred, with the reason
+    unreadable: dict[str, None] = field(default_factory=dict)  # images of the run, the first, with the reason
     confusions: list[dict[str, Any]] = field(default_factory=list)  # of the best epoch
     interpolation: dict[str, Any] | None = None  # at the end of the run
 
@@ -54,6 +57,25 @@ class TrainState:
         """Of what the run folder holds: an epoch, or a mixture of its weights with the start's."""
         found = self.interpolation
         return self.best_score if found is None else max(float(row["score"]) for row in found["sweep"])
+
+    def skip(self, unreadable: Sequence[str]) -> None:
+        """Count images of this epoch that could not be read, each told with its reason."""
+        self.epoch_skipped += len(unreadable)
+        self.unreadable |= dict.fromkeys(unreadable[: NAMED - len(self.unreadable)])
+
+    def learn(self, loss: float, guess: float | None) -> None:
+        """Count a step of this epoch; `guess` is its loss by guessing, where the loss has one."""
+        self.epoch_loss_sum += loss
+        self.epoch_guess_sum += guess or 0.0
+        self.epoch_steps += 1
+
+    def end_epoch(self, record: Epoch) -> None:
+        """Keep what was measured of this epoch, and begin to count the next."""
+        self.history.append(asdict(record))
+        self.epoch_loss_sum, self.epoch_guess_sum, self.epoch_seconds = 0.0, 0.0, 0.0
+        self.epoch_steps, self.epoch_skipped = 0, 0
+        if record.best:
+            self.best_epoch, self.best_score, self.interpolation = record.epoch, record.score, None
 
 
 def save_model(folder: Path, parts: ClipParts) -> None:

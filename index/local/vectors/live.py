@@ -300,8 +300,8 @@ class LiveIndex:
         if any(thread.name == work.__name__ for thread in self._background):
             return
         thread = threading.Thread(target=run, name=work.__name__, daemon=True)
-        self._background.append(thread)
         thread.start()
+        self._background.append(thread)  # only now: whoever closes meanwhile waits for each that is there
 
 
 def background_threads() -> int:
