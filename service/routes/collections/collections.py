@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Body, Depends, Path, Response
+from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, CollectionNotFound
@@ -25,17 +26,22 @@ from service.deps import (
     retried,
 )
 from service.errors import Refusal, documented
+from service.http.json_bodies import JsonRoute
 from service.schemas.collections.collections import (
     CollectionAnswer,
     CollectionPatch,
     CollectionRequest,
     CollectionsAnswer,
 )
-from service.schemas.examples import MAKE
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"])
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
 NameDep = Annotated[str, Path(alias="collection", pattern=f"^{NAME.pattern}$")]
+AskedDep = Annotated[  # that it may be null is not in the document: makers of clients stumble over it
+    CollectionRequest,
+    Body(default_factory=CollectionRequest),
+    BeforeValidator(lambda given: {} if given is None else given),
+]
 
 
 @router.get("", summary="All collections")
@@ -62,7 +68,7 @@ async def put(
     models: ModelsDep,
     told: ToldDep,
     response: Response,
-    asked: Annotated[CollectionRequest | None, Body(examples=MAKE["examples"])] = None,
+    asked: AskedDep,
     only_new: OnlyNew = None,
 ) -> CollectionAnswer:
     """Make it, empty, for the model that is named, else the default one. Of one that is there already nothing
@@ -73,20 +79,20 @@ async def put(
     rows. A title is what it is called from then on. A quota bounds what it may hold: a write that would exceed it is
     answered with 413, `quota_exceeded`.
     """
-    model = models.named(asked.model if asked else None)
+    model = models.named(asked.model)
     card = await run_in_threadpool(models.card, model)
-    config = asked.config() if asked else None
+    config = asked.config()
     with retried(), _not_deleted_meanwhile(name):
         if await collections.create(name, model=model.ref, fingerprint=card.fingerprint, dim=card.dim, config=config):
             response.status_code = 201
         elif only_new is not None:
             raise Refusal(412, f"there is a collection {name!r} already", code="collection_exists")
         collection = await run_in_threadpool(collections.get, name)
-        if asked is not None and asked.model:
+        if asked.model:
             await run_in_threadpool(collection.check_model, card.fingerprint)
         if config is not None and config != await run_in_threadpool(lambda: collection.index_config):
             await collections.writers.write(name, lambda writer: writer.compact(config))
-        if asked is not None and (asked.quota is not None or "title" in asked.model_fields_set):
+        if asked.quota is not None or "title" in asked.model_fields_set:
             await collections.writers.write(name, partial(_change, asked))
         return told.collection(await run_in_threadpool(collection.info))
 

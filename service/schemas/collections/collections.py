@@ -52,6 +52,8 @@ class CollectionRequest(RequestModel):
     Without it, what suits the number of rows.
     """
 
+    model_config = ConfigDict(json_schema_extra=examples.MAKE)
+
     kind: Literal["auto", IndexKind] = Field("auto", description="auto: exact up to 100,000 rows, then ivf-rabitq")
     recall: FiniteFloat = Field(0.98, ge=0.5, le=1, description="share of the exact first ten that it is tuned to find")
 
