@@ -97,6 +97,11 @@ class Run:
                 self.store.set(state="begun")
             self.store.set(used_at=_now())
 
+    def read_from(self, collection: str) -> None:
+        """Say that its collection is called so."""
+        with self.store.writing():
+            self.store.set(source={"folder": None, "collection": collection})
+
     def images(self) -> Iterator[Listed]:
         """Its images, in the order of their paths."""
         return self.store.listed()

@@ -20,6 +20,7 @@ from service.deps import (
     ModelsDep,
     OnlyNew,
     ServiceDep,
+    SettingsDep,
     ToldDep,
     WriterDep,
     json_body,
@@ -27,6 +28,7 @@ from service.deps import (
 )
 from service.errors import Refusal, documented
 from service.http.json_bodies import JsonRoute
+from service.renaming import check_jobs, rename
 from service.schemas.collections.collections import (
     CollectionAnswer,
     CollectionPatch,
@@ -104,12 +106,26 @@ async def put(
     responses=documented(404, 408, 409, 413, 415, 422),
 )
 async def patch(
-    asked: CollectionPatch, collection: CollectionDep, writer: WriterDep, told: ToldDep
+    asked: CollectionPatch,
+    collection: CollectionDep,
+    writer: WriterDep,
+    told: ToldDep,
+    collections: CollectionsDep,
+    settings: SettingsDep,
 ) -> CollectionAnswer:
-    """Change its title, or its quota: what is not named stays, null takes a title or a bound away. What it holds stays,
-    in any case. Who names the title that they saw (`expected_title`) overwrites nobody's.
+    """Change its title, quota or name: what is not named stays, null takes a title or a bound away. What it holds
+    stays, in any case. Who names the title that they saw (`expected_title`) overwrites nobody's.
+
+    Another name is what leads to it from then on; its labelling runs go with it. 409 if there is one that is called so,
+    or while a job of it waits or runs.
     """
     await writer(partial(_change, asked))
+    if asked.name is not None:
+        data, name = settings.data, collection.name
+        with retried():
+            await run_in_threadpool(check_jobs, data, name)  # whose end is not waited for
+            await collections.writers.alone(name, partial(rename, data, name, asked.name))
+        collection = await run_in_threadpool(collections.get, asked.name)
     return told.collection(await run_in_threadpool(collection.info))
 
 
