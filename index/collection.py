@@ -56,6 +56,7 @@ __all__ = [
     "collection_names",
     "create_collection",
     "delete_collection",
+    "is_elsewhere",
     "is_here",
     "list_collections",
     "lock_collection",
@@ -171,7 +172,7 @@ def delete_collection(data: Path, name: str) -> None:
 
     Raises CollectionNotFound, and CollectionLocked while another one writes to it.
     """
-    store_of(data).delete(name, keep_uploads=_is_elsewhere(data, name))
+    store_of(data).delete(name, keep_uploads=is_elsewhere(data, name))
 
 
 def sweep_deleted(data: Path) -> None:
@@ -179,7 +180,7 @@ def sweep_deleted(data: Path) -> None:
     sweep(data / "collections")
 
 
-def _is_elsewhere(data: Path, name: str) -> bool:
+def is_elsewhere(data: Path, name: str) -> bool:
     """Whether another store has a collection of that name, as far as the data folder knows: they share its uploads."""
     elsewhere = [*data.glob(f"{FOLDER}/*/{name}")] if NAME.fullmatch(name) else []
     return bool(elsewhere) if is_here() else len(elsewhere) > 1 or (data / "collections" / name).is_dir()

@@ -23,7 +23,7 @@ from service.inference.known_models import Loaded, ServedModel
 from service.inference.models import Models
 from service.inference.pool import Pool
 from service.jobs.runner import Jobs
-from service.schemas.base import MAX_ID
+from service.schemas.base import MAX_ID, Whole
 from service.settings import Settings
 from service.state import Service, service_of
 from service.told import Told
@@ -122,7 +122,7 @@ async def collection(collection: str, request: Request) -> Collection:
 
 def record(
     collection: Annotated[Collection, Depends(collection)],
-    id: Annotated[int, Path(ge=1, le=MAX_ID)],  # noqa: A002
+    id: Annotated[Whole, Path(ge=1, le=MAX_ID)],  # noqa: A002
 ) -> Record:
     """The entry that the path names."""
     return collection.get(id)

@@ -160,3 +160,14 @@ def test_delete_asks_or_is_told(run: Run, pets: Path) -> None:
     assert read(run("delete", "pets", "--yes", "--json")) == {"deleted": "pets"}
     assert not pets.exists()
     assert run("delete", "pets", "--yes")[0] == 1
+
+
+def test_another_name(run: Run, pets: Path, tmp_path: Path) -> None:
+    assert run("rename", "pets", "animals") == (0, "pets is animals now\n", "")
+    assert read(run("rename", "animals", "beasts", "--json")) == {"collection": "beasts", "before": "animals"}
+    code, out, err = run("rename", "pets", "animals")
+    assert (code, out) == (1, "")
+    assert "no collection 'pets'" in err
+    assert run("rename", "beasts", "A b")[0] == 2
+    with open_collection(tmp_path, "beasts") as collection:
+        assert collection.count("image") == 12

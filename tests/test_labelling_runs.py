@@ -511,6 +511,26 @@ def test_a_collection_is_labelled_by_its_vectors(
         assert opened.get(int(found[2])).metadata == {"title": "red.png"}
 
 
+@pytest.mark.parametrize("mode", ["single", "multi"])
+def test_what_is_deleted_while_others_are_decided_is_gone(
+    world: World, collection: Callable[[], Collection], tmp_path: Path, mode: str
+) -> None:
+    out = tmp_path / "labels.jsonl"
+    with collection() as opened:
+        first = next(iter(opened.records("image"))).id
+
+        def delete(what: str, done: int, total: int) -> None:
+            if what == "reading" and done == total:
+                opened.delete([first])
+
+        asked = LabelsAsked(LabelSet.of(COLOURS, mode=mode))  # type: ignore[arg-type]
+        with LabelRuns(world.data).make(SourceAsked(collection="colours"), OutputsAsked(files=(str(out),))) as run:
+            source = CollectionSource(opened, lambda: world.encoder)
+            report, _ = run.go_on(source, asked, opened, Going(watch=delete))
+            assert (report.gone, report.labels.done, run.store.count()) == (1, 8, 8)
+        assert len(out.read_text().splitlines()) == 8
+
+
 def test_a_copy_follows_its_file_to_another_entry(world: World, collection: Callable[[], Collection]) -> None:
     with collection() as opened:
         label_collection(world, opened, to=str(world.to), how="copy")

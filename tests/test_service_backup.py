@@ -36,6 +36,7 @@ from labelling.outputs.asked import OutputsAsked
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import SourceAsked
 from service import keys
+from service.backup import restoring
 from service.backup.archive import BackupDamaged, opened
 from service.backup.contents import KNOWN, SECRETS
 from service.backup.placing import finish
@@ -352,6 +353,27 @@ def test_what_was_there_comes_back_where_the_last_step_fails(data: Path, tmp_pat
     assert contents(tmp_path / "other") == {"collections", "keys.json"}
     assert collection_names(tmp_path / "other") == ["mine"]
     assert keys.Keyring(tmp_path / "other").find(key)
+
+
+def test_what_is_forgotten_while_a_restore_takes_its_locks_is_no_matter(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up_all(data, tmp_path / "all")
+    other = tmp_path / "other"
+    filled(other, "mine")
+    LabelRuns(other).make(SourceAsked(folder=str(tmp_path)), OutputsAsked()).close()
+
+    def in_between(lock: Callable[..., int]) -> Callable[..., int]:
+        def taken(folder: Path, *name: str) -> int:
+            shutil.rmtree(folder)
+            return lock(folder, *name)
+
+        return taken
+
+    for name in ("lock_run", "lock_writer"):
+        monkeypatch.setattr(restoring, name, in_between(getattr(restoring, name)))
+    restore_all(other, tmp_path / "all", replace=True)
+    assert collection_names(other) == ["shop", "walks"]
 
 
 def changed(file: Path, change: Callable[[tarfile.TarFile, tarfile.TarInfo, bytes], None]) -> None:

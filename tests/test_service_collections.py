@@ -266,3 +266,67 @@ def test_every_route_has_examples(client):
                     assert shown(content), f"{method} {path}: {kind} has no example"
             assert route["summary"]
             assert route["description"]
+
+
+def test_a_collection_is_renamed_with_its_pictures_and_labelling_runs(client, data):
+    old, new = "/v1/collections/early", "/v1/collections/late"
+    client.put(old, json={"title": "Kept"})
+    client.put("/v1/collections/taken")
+    sent = [("file", (f"{i}.png", picture(50 + i))) for i in range(3)]
+    ids = [one["id"] for one in client.post(f"{old}/images", files=sent).json()["results"]]
+
+    def labelled(name: str) -> str:
+        asked = {"kind": "label", "collection": name, "labels": ["a", "b"], "write_metadata": "kind"}
+        job = client.post("/v1/jobs", json=asked).json()["id"]
+        until(lambda: client.get(f"/v1/jobs/{job}").json()["ended_at"])
+        ended = client.get(f"/v1/jobs/{job}").json()
+        assert (ended["state"], ended["report"]["failed"]) == ("succeeded", [])
+        return ended["report"]["run"]
+
+    labelled("early")
+    for name, status, code in (("taken", 409, "collection_exists"), ("early", 422, "invalid_input"),
+                               ("A/B", 422, "invalid_request"), ("", 422, "invalid_request")):  # fmt: skip
+        assert error_of(client.patch(old, json={"name": name}), status)["code"] == code
+    cursor = client.get(f"{old}/changes").json()["cursor"]
+    answer = client.patch(old, json={"name": "late", "quota": {"entries": 5}})
+    assert answer.status_code == 200, answer.text
+    said = answer.json()
+    assert (said["name"], said["title"], said["quota"]["entries"]) == ("late", "Kept", 5)
+    assert error_of(client.get(old), 404)["code"] == "collection_not_found"
+    found = client.post(f"{new}/search", json={"id": ids[0]}).json()["hits"]
+    assert sorted(hit["id"] for hit in found) == ids[1:]
+    for i, key in enumerate(ids):
+        entry = client.get(f"{new}/images/{key}").json()
+        assert "/uploads/late/" in entry["path"]
+        assert client.get(entry["content_url"]).content == picture(50 + i)
+    assert not (data / "uploads" / "early").exists()
+    changes = client.get(f"{new}/changes", params={"after": cursor}).json()["changes"]
+    assert [(change["event"], change["id"]) for change in changes] == [("updated", key) for key in ids]
+    runs = [run for run in client.get("/v1/label-runs").json()["label_runs"] if run["collection"] == "late"]
+    assert len(runs) == 1
+    run = f"/v1/label-runs/{runs[0]['id']}"
+    [first, *_] = client.get(f"{run}/images").json()["images"]
+    asked = {"items": [{"image": first["id"], "verdict": "correct", "labels": ["a"]}]}
+    assert client.post(f"{run}/review", json=asked).status_code == 200
+    assert labelled("late") == runs[0]["id"]  # the same run goes on: what it wrote is its own
+    client.put(old)
+    client.post(f"{old}/images", files=sent)
+    assert labelled("early") != runs[0]["id"]
+    assert client.get(f"{new}/images/{ids[0]}/content").content == picture(50)
+    assert client.delete(new).status_code == client.delete(old).status_code == 204
+
+
+def test_a_collection_that_a_job_waits_for_keeps_its_name(client, here):
+    client.put("/v1/collections/busy")
+    client.post("/v1/collections/busy/images", files={"file": picture(0)})
+    encoder = here[1]
+    with encoder.held():
+        asked = {"kind": "label", "collection": "busy", "labels": ["never asked before", "nor this"]}
+        job = client.post("/v1/jobs", json=asked).json()["id"]
+        refused = client.patch("/v1/collections/busy", json={"name": "free"})
+        error = error_of(refused, 409)
+        assert (error["code"], job in error["message"]) == ("collection_locked", True)
+        assert "Retry-After" in refused.headers
+    until(lambda: client.get(f"/v1/jobs/{job}").json()["ended_at"])
+    assert client.patch("/v1/collections/busy", json={"name": "free"}).json()["name"] == "free"
+    assert client.delete("/v1/collections/free").status_code == 204

@@ -29,6 +29,7 @@ from index.collection import create_collection
 from service.app import create_app
 from service.http import kept_answers
 from service.http.kept_answers import KeptAnswer, KeptAnswers
+from service.routes.collections import texts
 
 TEXTS = "/v1/collections/pictures/texts"
 
@@ -198,6 +199,22 @@ def test_a_full_disk_is_told_and_nothing_done(here: Any, tmp_path: Path, monkeyp
     assert count(client) == 2
     monkeypatch.undo()
     assert add(client, "k", "red").status_code == 200
+
+
+def test_what_fails_in_a_route_is_not_laid_to_the_disk_of_answers(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, _ = here
+
+    def failing(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/a/secret/place")
+
+    monkeypatch.setattr(texts, "merge_patch", failing)
+    for key in (None, "k"):
+        answer = add(client, key, "red")
+        assert error_of(answer, 500)["code"] == "internal_error"
+        assert "secret" not in answer.text
+    monkeypatch.undo()
+    error = error_of(add(client, "k", "red"), 409)  # nobody knows how far it came
+    assert error["code"] == "outcome_unknown"
 
 
 def test_what_is_kept_is_bounded_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -645,3 +645,18 @@ def test_a_damaged_run_can_be_forgotten(here):
     error_of(here.client.get(f"{RUNS}/{run}"), 500)
     assert here.client.delete(f"{RUNS}/{run}").status_code == 204
     assert not file.parent.exists()
+
+
+def test_an_entry_that_was_deleted_fails_neither_a_review_nor_the_labels_after_it(here):
+    run = here.label(collection="pictures")
+    first, second, third, *_ = here.images(run)
+    here.review(run, correct(first, LABELS[0]), correct(second, LABELS[1]))
+    for gone in (first, third):
+        assert here.client.delete(f"/v1/collections/pictures/images/{gone['id']}").status_code == 204
+    here.review(run, correct(second, LABELS[2]))
+    asked = {"kind": "label", "collection": "pictures", "labels": ["sea", "sky", *LABELS]}
+    job = here.client.post("/v1/jobs", json=asked).json()["id"]
+    until(lambda: here.client.get(f"/v1/jobs/{job}").json()["ended_at"])
+    ended = here.client.get(f"/v1/jobs/{job}").json()
+    assert (ended["state"], ended["error"], ended["report"]["labelled"]) == ("succeeded", None, 6)
+    assert len(here.images(run)) == 6

@@ -114,7 +114,7 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
         """Have a collection called so where people read; None: by its name.
 
         Args:
-            name: the one it was made with, which stays.
+            name: which leads to it, and stays.
             title: any line of 120 characters at most.
             expected_title: what it is called now, as you saw it; None: by its name. Default: any title is replaced.
 
@@ -124,6 +124,16 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
         """
         asked = {"title": title} if expected_title is ... else {"title": title, "expected_title": expected_title}
         return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json=asked))
+
+    def rename_collection(self, name: str, to: str) -> Collection:
+        """Have a collection called `to`, which leads to it from now on.
+
+        Raises:
+            CollectionNotFound: there is none of that name.
+            CollectionExists: there is one that is called so.
+            CollectionLocked: others write to it, or a job of it waits or runs.
+        """
+        return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json={"name": to}))
 
     def delete_collection(self, name: str) -> None:
         """Delete it with its entries and uploaded files. CollectionNotFound if there is none."""

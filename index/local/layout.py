@@ -98,26 +98,58 @@ def appearing(data: Path, name: str) -> Iterator[Path]:
     A kill in the middle leaves nothing that stands in the way. CollectionExists if `data` has one of that name, before
     the block or after it.
     """
+    make_way(data, name)
     folder = collection_folder(data, name)
-    taken = CollectionExists(f"collection {name!r} exists in {data}: choose another name, or delete it first")
+    with own_folder(folder.parent) as own:
+        yield own
+        made = collection_folder(own, name)
+        fsync_file(made)
+        call(made, folder)
+
+
+def make_way(data: Path, name: str) -> None:
+    """Have nothing of a deleted collection in the way of a new one of its name. CollectionExists."""
+    folder = collection_folder(data, name)
     if os.path.lexists(folder):  # a link too whose disk is not there
-        raise taken
+        raise _taken(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     for gone in folder.parent.glob(f".gone-*-{name}"):  # whose uploads would be taken for the new one's
         with suppress(OSError), folder_lock(gone):
             _with_uploads(gone)
     sweep(folder.parent)
-    with own_folder(folder.parent) as own:
-        yield own
-        made = collection_folder(own, name)
-        fsync_file(made)
+
+
+def call(made: Path, folder: Path) -> None:
+    """Have what lies at `made` be the collection at `folder`, in one step. CollectionExists."""
+    try:
+        made.rename(folder)  # POSIX refuses this onto a folder with anything in it
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise _taken(folder) from None
+    fsync_file(folder.parent)
+
+
+def _taken(folder: Path) -> CollectionExists:
+    name, data = folder.name, folder.parents[1]
+    return CollectionExists(f"collection {name!r} exists in {data}: choose another name, or delete it first")
+
+
+@contextmanager
+def letting_uploads_go(folder: Path) -> Iterator[None]:
+    """Remove at the end of the block what was uploaded to the collection at `folder`, which lies elsewhere by then.
+
+    Who makes one of its name anew waits for that, so nothing of the new one goes. If it is called so still, or there is
+    a kill before the end, nothing is lost.
+    """
+    gone = folder.with_name(f".gone-{uuid.uuid4().hex}-{folder.name}")
+    gone.mkdir()
+    with folder_lock(gone):
         try:
-            made.rename(folder)  # POSIX refuses this onto a folder with anything in it
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            raise taken from None
-        fsync_file(folder.parent)
+            yield
+        finally:
+            _with_uploads(gone)
+    sweep(folder.parent)
 
 
 def remove_collection(folder: Path, *, keep_uploads: bool) -> None:

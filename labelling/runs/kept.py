@@ -10,6 +10,8 @@ import re
 import shutil
 import time
 import unicodedata
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from base.errors import GlimpseError, RunBusy, RunNotFound
@@ -95,6 +97,33 @@ class LabelRuns:
             shutil.rmtree(folder)
         finally:
             os.close(lock)
+
+    @contextmanager
+    def following(self, collection: str, to: str) -> Iterator[None]:
+        """Have the runs of a collection be those of `to`, which it is called after the block; if that fails, as before.
+
+        Raises:
+            RunBusy: others work on one of them.
+        """
+        with ExitStack() as held:
+            runs = [
+                held.enter_context(self._open(self._folder / info.id, 0.0))
+                for info in self.list()
+                if info.source.collection == collection
+            ]
+            try:
+                for run in runs:
+                    run.read_from(to)
+                yield
+            except BaseException:
+                for run in runs:
+                    run.read_from(collection)
+                raise
+            for run in runs:
+                info = run.info()
+                run.store.close()
+                with suppress(OSError):  # one that is there is of a collection of before; this one keeps its id then
+                    (self._folder / run.id).rename(self._folder / run_id(info.source, info.outputs))
 
     def _find(self, name: str) -> Path:
         if name == LAST:

@@ -97,6 +97,11 @@ class Run:
                 self.store.set(state="begun")
             self.store.set(used_at=_now())
 
+    def read_from(self, collection: str) -> None:
+        """Say that its collection is called so."""
+        with self.store.writing():
+            self.store.set(source={"folder": None, "collection": collection})
+
     def images(self) -> Iterator[Listed]:
         """Its images, in the order of their paths."""
         return self.store.listed()
@@ -136,16 +141,16 @@ class Run:
         report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(names, 0)))
         seen = source.look(self.store, report.labels, lambda done, total: going.watch("reading", done, total))
         report.new, report.changed, report.unchanged = seen.new, seen.changed, seen.unchanged
-        report.gone = len(seen.gone)
         labeller = decide(self.store, source, labels, going.watch)
+        gone = {row.id: row for row in (*seen.gone, *self.store.undecided())}  # or went while others were decided
+        report.gone = len(gone)
         report.labels.cut_texts = self.store.get("cut_texts", 0)
         report.labels.unread_labels = self.store.get("unread_labels", [])
-        gone = {row.id for row in seen.gone}
         count(self.store, report.labels, sorted(gone))
         if going.dry:
-            report.outputs = self._foresee(journal, gone, going.foreseen)
+            report.outputs = self._foresee(journal, set(gone), going.foreseen)
         else:
-            self._write(journal, seen.gone, names, report, going)
+            self._write(journal, list(gone.values()), names, report, going)
         with self.store.writing():
             self.store.set(used_at=_now(), **({} if going.dry else {"state": "done"}))
         return report, labeller

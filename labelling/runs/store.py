@@ -34,6 +34,7 @@ from labelling.runs.tables import (
 Vectors = npt.NDArray[np.float32]
 
 BLOCK = 4096  # rows at a time
+UNDECIDED = "answers IS NULL AND error = ''"
 MANY = 50_000  # images, of which an index is sooner made anew than changed one by one
 
 
@@ -99,6 +100,10 @@ class RunStore(RunDatabase):
         """The images that nobody has seen since it was opened."""
         return self.rows_where("WHERE id NOT IN (SELECT id FROM seen) ORDER BY path")
 
+    def undecided(self) -> list[Row]:
+        """The images that wait for a decision."""
+        return self.rows_where(f"WHERE {UNDECIDED} ORDER BY path")
+
     def moved(self) -> list[Row]:
         """The images that the run itself has moved."""
         return self.rows_where("WHERE origin IS NOT NULL ORDER BY path")
@@ -129,7 +134,7 @@ class RunStore(RunDatabase):
 
     def count(self, *, undecided: bool = False) -> int:
         """How many images there are; or how many that wait for a decision."""
-        where = "WHERE answers IS NULL AND error = ''" if undecided else ""
+        where = f"WHERE {UNDECIDED}" if undecided else ""
         return int(self.query(f"SELECT count(*) FROM images {where}")[0][0])
 
     def rows(self) -> Iterator[Row]:

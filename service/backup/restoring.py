@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from base.errors import InputError
+from base.errors import CollectionNotFound, InputError, RunNotFound
 from base.progress import Progress
 from index.backup import FileSummary, restore
 from index.collection import collection_names
@@ -194,6 +194,8 @@ def _hold_all(data: Path, held: ExitStack) -> None:
             raise InputError(f"{data} is in use by a service: stop it first")
         held.callback(os.close, fd)
     for name in collection_names(data):
-        held.callback(os.close, lock_writer(data / COLLECTIONS / name, name))
+        with suppress(CollectionNotFound):  # deleted just now
+            held.callback(os.close, lock_writer(data / COLLECTIONS / name, name))
     for run in (data / LABEL_RUNS).glob("*/run.sqlite"):  # one at work has moved files that it alone can put back
-        held.callback(os.close, lock_run(run.parent))
+        with suppress(RunNotFound):  # forgotten just now
+            held.callback(os.close, lock_run(run.parent))

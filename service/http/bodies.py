@@ -15,6 +15,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service.errors import Refusal
+from service.http.headers import media_type
+from service.http.json_bodies import beside, read_json
 
 T = TypeVar("T", bound=BaseModel)
 MAX_FIELDS = 1000  # of a form, beside its files; a label may be one
@@ -28,11 +30,6 @@ FILES = {  # the files of a form, as OpenAPI describes them
 }
 
 
-def media_type(request: Request) -> str:
-    """The body's content type without its parameters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 def check_json(request: Request) -> None:
     """415 unless the body says that it is JSON; so no foreign page can post here without the browser asking first."""
     if media_type(request) != "application/json":
@@ -40,27 +37,22 @@ def check_json(request: Request) -> None:
 
 
 async def json_of(kind: type[T], request: Request) -> T:
-    """What the JSON body of a request says, as FastAPI would read it."""
-    check_json(request)
+    """What the JSON body of a request says, whatever it says of its type, as FastAPI would read it."""
+
+    def read(body: bytes) -> T:
+        try:
+            fields = read_json(body)
+        except (ValueError, RecursionError):
+            raise _no_json() from None
+        try:
+            return kind.model_validate(fields, from_attributes=True)  # FastAPI's way
+        except ValidationError as error:
+            raise _invalid(error, fields) from None
+
     body = await request.body()
     if not body:
         raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        raise _no_json() from None
-    try:
-        return kind.model_validate(fields, from_attributes=True)  # FastAPI's way
-    except ValidationError as error:
-        raise _invalid(error, fields) from None
-
-
-def from_json(kind: type[T], body: bytes) -> T:
-    """What a JSON body says, in any coding that `json.loads` takes."""
-    try:
-        return kind.model_validate_json(as_utf8(body))
-    except ValidationError as error:
-        raise _invalid(error) from None
+    return await beside(read, body)
 
 
 def as_utf8(body: bytes) -> bytes:

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from service.http.bodies import json_of
+from service.http.bodies import check_json, json_of
 
 Argument = Callable[[Request], Awaitable[Any]]
 
@@ -71,6 +71,7 @@ def _argument(name: str, hint: Any) -> Argument:
         return request.path_params[name]
 
     async def body(request: Request) -> BaseModel:
+        check_json(request)
         return await json_of(hint, request)
 
     if hint is Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.requests import Request
 from starlette.types import Message, Scope
 
 
@@ -20,3 +21,8 @@ def add_headers(message: Message, headers: list[tuple[bytes, bytes]]) -> None:
     own = list(message.get("headers", ()))
     names = {name for name, _ in own}
     message["headers"] = own + [(name, value) for name, value in headers if name not in names]
+
+
+def media_type(request: Request) -> str:
+    """The body's content type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

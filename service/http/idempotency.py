@@ -67,19 +67,23 @@ class Idempotent:
             body = await _body(receive)
         except HTTPException as error:
             return refuse_to_answer(error.status_code, str(error.detail), code=getattr(error, "code", None))
-        asked = _hash_of(scope, body)
+        asked = await run_in_threadpool(_hash_of, scope, body)
         with ExitStack() as held:
             place = self._answers.place(scope.get("state", {}).get("key"), key)
             try:
                 there = await run_in_threadpool(held.enter_context, place)
-                return await self._answer_once(scope, body, asked, there)
+                known = await self._known(scope, asked, there)
             except RequestUnderWay as error:
                 return refuse_to_answer(409, str(error), code=error.code, headers={"Retry-After": "1"})
             except OSError as error:
                 problem = disk_error(error) or DiskError(f"no answer can be kept: {error.strerror}")
-                return refuse_to_answer(500, str(problem), code=problem.code)
+                log.error("no answer to a request with an %s can be kept: %s", HEADER, error)
+                told = scope["app"].state.service.told(scope, str(problem))
+                return refuse_to_answer(500, told, code=problem.code)
+            return known or await self._made(scope, body, asked, there)
 
-    async def _answer_once(self, scope: Scope, body: bytes, asked: str, there: Place) -> Response:
+    async def _known(self, scope: Scope, asked: str, there: Place) -> Response | None:
+        """What is answered without doing it; None: it is noted that it begins now."""
         if there.asked not in (None, asked):
             reused = IdempotencyKeyReused(f"this {HEADER} was used with another request: give each one its own")
             return refuse_to_answer(422, str(reused), code=reused.code, param=HEADER)
@@ -88,11 +92,15 @@ class Idempotent:
             answer.headers["Idempotency-Replayed"] = "true"
             return answer
         repeatable = not (scope["method"] == "POST" and ONCE.fullmatch(scope["path"]))
-        state = scope.setdefault("state", {})
         try:
             await run_in_threadpool(self._answers.begin, there, asked, repeatable=repeatable)
         except OutcomeUnknown as error:
             return refuse_to_answer(409, str(error), code=error.code)
+        return None
+
+    async def _made(self, scope: Scope, body: bytes, asked: str, there: Place) -> Response:
+        """What the application answers, kept."""
+        state = scope.setdefault("state", {})
         made = await _run(self._app, scope, body)
         try:
             if 200 <= made.status < 300 and UNFINISHED not in state:

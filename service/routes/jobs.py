@@ -19,6 +19,7 @@ from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, JobsDep, ModelsDep, ServiceDep, SettingsDep, ToldDep, json_body, retried
 from service.errors import Refusal, documented
+from service.http.json_bodies import JsonRoute
 from service.inference.known_models import ServedModel
 from service.inference.models import Models
 from service.jobs.label_runs import check_outputs, outputs_of
@@ -26,12 +27,13 @@ from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import ID, Job, JobStore, State
 from service.routes.labelling.label_sets import as_asked, check_learned
 from service.routes.training_runs import found
-from service.schemas.base import Absent
+from service.schemas import examples
+from service.schemas.base import Absent, Whole
 from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, MapJob, ReindexJob
 from service.told import Told
 from service.training_runs import TrainingRuns, has_model
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 
 LOOK_EVERY = 0.5  # seconds from one look at a job to the next
 ALIVE_EVERY = 15.0  # seconds after which a silent stream says that it is there, for proxies that cut silent ones
@@ -109,7 +111,7 @@ def list_all(
     told: ToldDep,
     state: Annotated[State | None, Query(), Absent] = None,
     collection: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
+    limit: Annotated[Whole, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
     after: Annotated[
         str | None, Query(pattern=f"^{ID.pattern}$", description="the `next` of the page before"), Absent
     ] = None,
@@ -166,10 +168,8 @@ def delete(
     "/{job}/result",
     summary="What a label job has written",
     response_class=Response,
-    responses=documented(404, 409, 422)
-    | {200: {"content": {"text/csv": {"example": "path,label,score\r\n/photos/a.jpg,beach,0.9713\r\n"}},
-             "description": "path, label, score"}},
-)  # fmt: skip
+    responses=documented(404, 409, 422) | {200: {"content": examples.TABLE, "description": "path, label, score"}},
+)
 def result(job: JobDep, jobs: JobsDep) -> Response:
     """The CSV, once the job has ended; of one that failed or was cancelled the rows up to there."""
     if job.kind == "label" and not job.ended:

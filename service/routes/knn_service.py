@@ -12,7 +12,8 @@ from index.collection import Collection, Hit
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, signs
 from service.errors import Refusal, documented
-from service.http.bodies import from_json, media_type
+from service.http.bodies import json_of
+from service.http.headers import media_type
 from service.queries import QueryPart, Wanted
 from service.routes.search import found
 from service.schemas.collections.entries import KnnAnswer, KnnRequest
@@ -29,7 +30,7 @@ async def knn_request(request: Request) -> KnnRequest:
     """The body. The client names no content type."""
     if media_type(request) not in ("", "application/json"):
         raise Refusal(415, "send JSON, with Content-Type: application/json", code="unsupported_media_type")
-    return from_json(KnnRequest, await request.body())
+    return await json_of(KnnRequest, request)
 
 
 @router.post(

@@ -11,10 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, ModelsDep, json_body
 from service.errors import documented
+from service.http.json_bodies import JsonRoute
 from service.schemas.labs import ForcesAnswer, ForcesRequest, Pictures
 from training.loss.forces import OneWayLoss, Points, forces
 
-router = APIRouter(prefix="/v1/labs", tags=["labs"])
+router = APIRouter(prefix="/v1/labs", tags=["labs"], route_class=JsonRoute)
 
 
 @router.post(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from service.deps import SettingsDep, ToldDep, signs
 from service.errors import Refusal, documented
-from service.schemas.base import MAX_ID, Absent
+from service.schemas.base import MAX_ID, Absent, Whole
 from service.schemas.training_runs import (
     ComparedRun,
     ComparisonAnswer,
@@ -87,8 +87,8 @@ def get_one(run: RunDep, told: ToldDep, request: Request) -> TrainingRunDetails:
 @router.get("/{run}/diary", summary="Its curves", responses=documented(404, 422))
 def diary(
     run: RunDep,
-    offset: Annotated[int, Query(ge=0, le=MAX_ID, description="the `next` of the answer before"), Absent] = 0,
-    most: Annotated[int, Query(ge=2, le=5000, description="values a key"), Absent] = 1000,
+    offset: Annotated[Whole, Query(ge=0, le=MAX_ID, description="the `next` of the answer before"), Absent] = 0,
+    most: Annotated[Whole, Query(ge=2, le=5000, description="values a key"), Absent] = 1000,
 ) -> DiaryAnswer:
     """What it noted step by step and epoch by epoch, from a place on: ask again with `next` to follow it."""
     return DiaryAnswer.of(read_diary(run.out, offset, most))
@@ -99,7 +99,9 @@ def diary(
     summary="Its report",
     response_class=Response,
     responses=documented(403, 404, 422)
-    | {200: {"content": {"text/html": {}}, "description": "a page that needs nothing else"}},
+    | {
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "a page that needs nothing else"}
+    },
 )
 def report(run: RunDep, told: ToldDep, request: Request) -> Response:
     """As it stood after the last epoch. It names files of the server: 403 for keys that may only read.

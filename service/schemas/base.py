@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -22,6 +23,7 @@ from encoder.cut import CutTexts
 
 MAX_ID = 2**63 - 1
 MAX_SIGNED = 7 * 86_400  # seconds, a week
+MAX_FIELDS = 1000  # of an object that has some of ours
 MAX_TEXT = 10_000  # characters; a model reads some 77 tokens of them
 _DATA_URI = re.compile(r"[\s\ufeff\u200b\0\"']*data\s*:(?:[;,]|[\w.+-]+/|[\s\w/.+;=-]{0,80}base64,)", re.IGNORECASE)
 
@@ -52,17 +54,30 @@ ExternalId = Annotated[
 Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
 
 
+def _written(given: Any) -> Any:
+    if isinstance(given, str) and "_" in given:
+        raise ValueError("must be a number, without _ in it")
+    return given
+
+
+Written = BeforeValidator(_written)  # of a number in a path or a query, where it is text: Python reads 1_0 as 10
+Whole = Annotated[int, Written]
 ModelName = Annotated[
     str | None, Field(max_length=200, description="a name of GET /v1/models; default: what is told at the route")
 ]
 SignedSeconds = Annotated[
-    int,
+    Whole,
     Field(
         ge=1,
         le=MAX_SIGNED,
         description="sign `content_url` and `thumbnail_url`: for so long, and up to an eighth longer, they need no key",
     ),
 ]
+
+
+def binary(kind: str) -> dict[str, Any]:
+    """The content of an answer that is a file of a media type."""
+    return {kind: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _default_of_null(given: Any) -> Any:
@@ -89,21 +104,44 @@ class Schema(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
 
+def _fail_fast(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") == "list":
+            schema["fail_fast"] = True
+        _fail_fast([*schema.values()])
+    elif isinstance(schema, list):
+        for each in schema:
+            _fail_fast(each)
+
+
 class RequestModel(Schema):
     """Base of what a client sends: a misspelt field is refused, not ignored, and one that is null counts as absent.
 
-    Null is what clients made of models send for what nobody set.
+    Null is what clients made of models send for what nobody set. Strict: a number is a number, no text and no truth;
+    some programs write a whole one as 10.0.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or None not in given.values():
+    def _as_meant(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
             return given
-        absent = {name for name, field in cls.model_fields.items() if field.default is not None}
-        return {name: value for name, value in given.items() if value is not None or name not in absent}
+        if len(given) > MAX_FIELDS:
+            raise ValueError(f"has {len(given)} fields")
+        if None in given.values():
+            absent = {name for name, field in cls.model_fields.items() if field.default is not None}
+            given = {name: value for name, value in given.items() if value is not None or name not in absent}
+        whole = {name: int(each) for name, each in given.items() if type(each) is float and each.is_integer()}
+        return given | whole if whole else given
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema, in which no list is looked at beyond its first item that is wrong: there may be a million."""
+        schema = handler(source)
+        _fail_fast(schema)
+        return schema
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

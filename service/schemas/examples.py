@@ -7,6 +7,9 @@ from service.errors import Examples
 # A PNG of one pixel.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 
+TABLE: Examples = {  # of labels, as a file
+    "text/csv": {"schema": {"type": "string"}, "example": "path,label,score\r\n/photos/a.jpg,beach,0.9713\r\n"}
+}
 
 # fmt: off
 SEARCH: Examples = {"examples": [

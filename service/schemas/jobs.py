@@ -44,7 +44,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 FollowLinks = Annotated[
-    bool, Field(strict=True, description="also walk what links to folders lead to in the permitted ones, each once")
+    bool, Field(description="also walk what links to folders lead to in the permitted ones, each once")
 ]
 
 
@@ -55,7 +55,7 @@ class Walk(RequestModel):
         [], max_length=100, description="leave out names that match, or with a / in it paths below the folder"
     )
     any_name: bool = Field(
-        False, strict=True, description="files without a picture's suffix too, if their first bytes are a picture's"
+        False, description="files without a picture's suffix too, if their first bytes are a picture's"
     )
 
 
@@ -67,12 +67,8 @@ class Folders(Walk):
     folders: list[ServerPath] = Field(min_length=1, max_length=MAX_FOLDERS)
     captions: ServerPath | None = Field(None, description="table whose other columns become metadata of its images")
     image_key: str = Field("image", max_length=1000, description="the column of captions that holds the image's path")
-    allow_empty: bool = Field(
-        False, strict=True, description="remove the entries of a folder in which no image is left"
-    )
-    check_contents: bool = Field(
-        False, strict=True, description="read every file: finds what changed with its time and size kept"
-    )
+    allow_empty: bool = Field(False, description="remove the entries of a folder in which no image is left")
+    check_contents: bool = Field(False, description="read every file: finds what changed with its time and size kept")
     model: ModelName = Field(None, description="default: the collection's, for a new one the default model")
 
 
@@ -108,15 +104,15 @@ class LabelJob(Walk):
     scores: ScoredBy | None = Field(None, description=SCORES_HELP)
     follow_links: FollowLinks = False
     mode: Mode | None = Field(None, description="single: one label; multi: any number; default: the label set's own")
-    abstain: bool = Field(False, strict=True, description=ABSTAIN_HELP)
+    abstain: bool = Field(False, description=ABSTAIN_HELP)
     out: list[ServerPath] = Field([], max_length=10, description="files to write, by suffix: .csv, .jsonl, .json")
     to: ServerPath | None = Field(None, description="a folder for a folder for each label")
     how: How = Field("copy", description="what is made of an image there")
-    xmp: bool = Field(False, strict=True, description="write the labels as keywords to sidecars of the images")
+    xmp: bool = Field(False, description="write the labels as keywords to sidecars of the images")
     write_metadata: str | None = Field(
         None, min_length=1, max_length=200, description="write the labels to this key of the collection's metadata"
     )
-    overwrite: bool = Field(False, strict=True, description="replace files and metadata that others wrote")
+    overwrite: bool = Field(False, description="replace files and metadata that others wrote")
     model: ModelName = Field(None, description=MODEL_HELP)
 
     @model_validator(mode="after")
@@ -137,9 +133,7 @@ class ReindexJob(RequestModel):
 
     kind: Literal["reindex"]
     collection: Name
-    drop_unreadable: bool = Field(
-        False, strict=True, description="delete the entries whose file is gone or cannot be read"
-    )
+    drop_unreadable: bool = Field(False, description="delete the entries whose file is gone or cannot be read")
     model: ModelName = Field(None, description="default: the default model")
     training_run: str | None = Field(
         None, max_length=200, description="a name of GET /v1/training-runs, instead of a model: the one in its folder"
@@ -160,7 +154,7 @@ class MapJob(RequestModel):
     method: Method = Field(
         "pca", description="pca takes seconds; umap minutes, keeps neighbours together, and needs umap-learn"
     )
-    names: bool = Field(True, strict=True, description="name its clusters by the words nearest to them")
+    names: bool = Field(True, description="name its clusters by the words nearest to them")
     model: ModelName = Field(None, description="default: the collection's, and no other can name its clusters")
 
 

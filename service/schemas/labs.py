@@ -33,7 +33,7 @@ class Pictures(RequestModel):
 class Moment(Schema):
     """Base of what an answer has and a request gives back: whole, so that both are of one shape."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class PointsHealth(Moment):

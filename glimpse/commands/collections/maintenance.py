@@ -1,5 +1,5 @@
-"""`glimpse collections` compact, title, quota, prune and delete: what a collection is called, what bounds it or takes
-away from it.
+"""`glimpse collections` compact, title, rename, quota, prune and delete: what a collection is called, what bounds it or
+takes away from it.
 """
 
 from __future__ import annotations
@@ -112,6 +112,34 @@ def title(
         console.print_json({"collection": name, "title": kept})
         return
     console.out.print(f"{name}: {kept}" if kept else f"{name}: no title")
+
+
+@collections.command(epilog="Example: glimpse collections rename shop autumn")
+def rename(
+    context: typer.Context,
+    name: Name,
+    to: Annotated[str, typer.Argument(metavar="NEW", help="What it is to be called.")],
+    data: Data = DATA,
+    store: Store = None,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Give a collection another name. What it holds stays, labelling runs go with it; links to the old name end."""
+    from glimpse import console
+
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            client.rename_collection(name, to)
+    else:
+        from service.renaming import rename
+
+        rename(data, name, to)
+    if json:
+        console.print_json({"collection": to, "before": name})
+        return
+    console.out.print(f"{name} is {to} now")
 
 
 @collections.command(epilog="Example: glimpse collections quota shop --entries 100000 --upload-bytes 20000000000")

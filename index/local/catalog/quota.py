@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 from base.errors import CollectionDamaged, InputError, QuotaExceeded
 from index.config import Quota
 from index.local.catalog.sqlite.database import Connection
-from index.local.catalog.tables import inside_of, read_counts, read_meta
+from index.local.catalog.tables import inside_of, read_counts
 
 KEY = "quota"
 REMEDY = "delete some, or have its quota raised (glimpse collections quota, PATCH /v1/collections/NAME)"
@@ -43,7 +44,7 @@ def check_room(db: Connection, before: int, more: int) -> None:
     """QuotaExceeded if so many more entries than there were `before` are too many; no more never are."""
     most = read_quota(db).entries
     if most is not None and more > 0 and before + more > most:
-        name = read_meta(db, "name")
+        name = Path(db.execute("PRAGMA database_list").fetchone()[2]).parent.name  # it may have been made under another
         raise QuotaExceeded(
             f"collection {name!r} has {before} entries and may have {most}, so {more} more do not fit; {REMEDY}"
         )

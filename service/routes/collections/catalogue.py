@@ -28,7 +28,9 @@ from service.collections.metadata import merge_patch
 from service.collections.uploads import Uploads
 from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep, json_body
 from service.errors import Refusal, detail_of, documented
-from service.http.bodies import FILES, form_of, from_fields, images_of, json_of, media_type
+from service.http.bodies import FILES, form_of, from_fields, images_of, json_of
+from service.http.headers import media_type
+from service.http.json_bodies import JsonRoute
 from service.putting import Asked, PuttingDep
 from service.routes.collections.entries import SignDep
 from service.schemas.base import RULE
@@ -60,7 +62,12 @@ async def in_utf8(request: Request) -> None:
         raise Refusal(422, message, code="invalid_request", param="external_id") from None
 
 
-router = APIRouter(prefix="/v1/collections/{collection}/entries", tags=["catalogue"], dependencies=[Depends(in_utf8)])
+router = APIRouter(
+    prefix="/v1/collections/{collection}/entries",
+    tags=["catalogue"],
+    dependencies=[Depends(in_utf8)],
+    route_class=JsonRoute,
+)
 
 STEP = 1000  # entries changed or deleted in one turn of the writer; others write in between
 

@@ -17,7 +17,7 @@ from index.search.query import MAX_LIMIT
 from service.deps import CollectionDep, CollectionsDep, ServiceDep
 from service.errors import Refusal, documented
 from service.routes.collections.entries import SignDep
-from service.schemas.base import Absent
+from service.schemas.base import Absent, Whole, Written
 from service.schemas.collections.changes import ChangesAnswer
 from service.state import Service
 
@@ -37,7 +37,7 @@ After = Annotated[
     Absent,
 ]
 Wait = Annotated[
-    float, Query(ge=0, le=LONGEST, description="seconds to wait for a change where there is none yet"), Absent
+    float, Written, Query(ge=0, le=LONGEST, description="seconds to wait for a change where there is none yet"), Absent
 ]
 
 
@@ -48,7 +48,7 @@ async def changes(
     service: ServiceDep,
     sign: SignDep,
     after: After = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
+    limit: Annotated[Whole, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
     wait: Wait = 0.0,
 ) -> ChangesAnswer:
     """Entries that were created, updated or deleted after a cursor, in the order of what happened to each last.

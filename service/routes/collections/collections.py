@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Body, Depends, Path, Response
+from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, CollectionNotFound
@@ -19,23 +20,30 @@ from service.deps import (
     ModelsDep,
     OnlyNew,
     ServiceDep,
+    SettingsDep,
     ToldDep,
     WriterDep,
     json_body,
     retried,
 )
 from service.errors import Refusal, documented
+from service.http.json_bodies import JsonRoute
+from service.renaming import check_jobs, rename
 from service.schemas.collections.collections import (
     CollectionAnswer,
     CollectionPatch,
     CollectionRequest,
     CollectionsAnswer,
 )
-from service.schemas.examples import MAKE
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"])
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
 NameDep = Annotated[str, Path(alias="collection", pattern=f"^{NAME.pattern}$")]
+AskedDep = Annotated[  # that it may be null is not in the document: makers of clients stumble over it
+    CollectionRequest,
+    Body(default_factory=CollectionRequest),
+    BeforeValidator(lambda given: {} if given is None else given),
+]
 
 
 @router.get("", summary="All collections")
@@ -62,7 +70,7 @@ async def put(
     models: ModelsDep,
     told: ToldDep,
     response: Response,
-    asked: Annotated[CollectionRequest | None, Body(examples=MAKE["examples"])] = None,
+    asked: AskedDep,
     only_new: OnlyNew = None,
 ) -> CollectionAnswer:
     """Make it, empty, for the model that is named, else the default one. Of one that is there already nothing
@@ -73,20 +81,20 @@ async def put(
     rows. A title is what it is called from then on. A quota bounds what it may hold: a write that would exceed it is
     answered with 413, `quota_exceeded`.
     """
-    model = models.named(asked.model if asked else None)
+    model = models.named(asked.model)
     card = await run_in_threadpool(models.card, model)
-    config = asked.config() if asked else None
+    config = asked.config()
     with retried(), _not_deleted_meanwhile(name):
         if await collections.create(name, model=model.ref, fingerprint=card.fingerprint, dim=card.dim, config=config):
             response.status_code = 201
         elif only_new is not None:
             raise Refusal(412, f"there is a collection {name!r} already", code="collection_exists")
         collection = await run_in_threadpool(collections.get, name)
-        if asked is not None and asked.model:
+        if asked.model:
             await run_in_threadpool(collection.check_model, card.fingerprint)
         if config is not None and config != await run_in_threadpool(lambda: collection.index_config):
             await collections.writers.write(name, lambda writer: writer.compact(config))
-        if asked is not None and (asked.quota is not None or "title" in asked.model_fields_set):
+        if asked.quota is not None or "title" in asked.model_fields_set:
             await collections.writers.write(name, partial(_change, asked))
         return told.collection(await run_in_threadpool(collection.info))
 
@@ -98,12 +106,26 @@ async def put(
     responses=documented(404, 408, 409, 413, 415, 422),
 )
 async def patch(
-    asked: CollectionPatch, collection: CollectionDep, writer: WriterDep, told: ToldDep
+    asked: CollectionPatch,
+    collection: CollectionDep,
+    writer: WriterDep,
+    told: ToldDep,
+    collections: CollectionsDep,
+    settings: SettingsDep,
 ) -> CollectionAnswer:
-    """Change its title, or its quota: what is not named stays, null takes a title or a bound away. What it holds stays,
-    in any case. Who names the title that they saw (`expected_title`) overwrites nobody's.
+    """Change its title, quota or name: what is not named stays, null takes a title or a bound away. What it holds
+    stays, in any case. Who names the title that they saw (`expected_title`) overwrites nobody's.
+
+    Another name is what leads to it from then on; its labelling runs go with it. 409 if there is one that is called so,
+    or while a job of it waits or runs.
     """
     await writer(partial(_change, asked))
+    if asked.name is not None:
+        data, name = settings.data, collection.name
+        with retried():
+            await run_in_threadpool(check_jobs, data, name)  # whose end is not waited for
+            await collections.writers.alone(name, partial(rename, data, name, asked.name))
+        collection = await run_in_threadpool(collections.get, asked.name)
     return told.collection(await run_in_threadpool(collection.info))
 
 

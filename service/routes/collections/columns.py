@@ -11,15 +11,17 @@ from base.errors import InputError
 from service.deps import CollectionDep, PatienceDep, ServiceDep, json_body
 from service.errors import Refusal, documented
 from service.http.conditions import names
-from service.schemas.collections.overview import BINARY, BitmapRequest, as_bytes, bitmap
+from service.http.json_bodies import JsonRoute
+from service.schemas.base import binary
+from service.schemas.collections.overview import BitmapRequest, as_bytes, bitmap
 
-router = APIRouter(prefix="/v1/collections/{collection}", tags=["overview"])
+router = APIRouter(prefix="/v1/collections/{collection}", tags=["overview"], route_class=JsonRoute)
 
 TAG = {"ETag": {"description": "of the columns", "schema": {"type": "string"}}}
 
 
 def _binary(what: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": BINARY, "description": what, "headers": TAG}}
+    return {200: {"content": binary("application/octet-stream"), "description": what, "headers": TAG}}
 
 
 @router.get(

@@ -16,13 +16,14 @@ from service.collections import entries
 from service.collections.uploads import Uploads
 from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep, json_body, signs
 from service.errors import Refusal, documented
-from service.schemas.base import MAX_ID, Absent, SignedSeconds
+from service.http.json_bodies import JsonRoute
+from service.schemas.base import MAX_ID, Absent, SignedSeconds, Whole
 from service.schemas.collections.entries import PageAnswer, PatchRequest
 from service.schemas.search import RecordAnswer, Sign
 
 EXAMPLE = '{"must": [{"key": "tags", "match": {"value": "sea"}}]}'
 
-IdPath = Annotated[int, Path(ge=1, le=MAX_ID)]
+IdPath = Annotated[Whole, Path(ge=1, le=MAX_ID)]
 FilterQuery = Annotated[
     str | None,
     Query(max_length=8_192, description="as in a search, in JSON", examples=[EXAMPLE], alias="filter"),
@@ -53,7 +54,9 @@ SignDep = Annotated[Sign, Depends(signing)]
 
 def entry_routes(modality: Modality) -> APIRouter:
     """A router at /v1/collections/{collection}/images or /texts, with the routes that both have."""
-    router = APIRouter(prefix=f"/v1/collections/{{collection}}/{modality}s", tags=[f"{modality}s"])
+    router = APIRouter(
+        prefix=f"/v1/collections/{{collection}}/{modality}s", tags=[f"{modality}s"], route_class=JsonRoute
+    )
 
     @router.get("", summary=f"List {modality}s", responses=documented(400, 404, 422))  # 400: too long a filter
     async def list_all(
@@ -61,8 +64,8 @@ def entry_routes(modality: Modality) -> APIRouter:
         patience: PatienceDep,
         wanted: Annotated[dict[str, Any] | None, Depends(parsed_filter)],
         sign: SignDep,
-        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
-        after: Annotated[int, Query(ge=0, le=MAX_ID, description="the `next` of the page before"), Absent] = 0,
+        limit: Annotated[Whole, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
+        after: Annotated[Whole, Query(ge=0, le=MAX_ID, description="the `next` of the page before"), Absent] = 0,
     ) -> PageAnswer:
         """In the order of ids. What comes while you page is at the end; nothing is passed over or comes twice."""
         try:

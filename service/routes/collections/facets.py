@@ -16,6 +16,7 @@ from index.local.layout import uploads_folder
 from index.search.patience import Patience
 from service.deps import CollectionDep, PatienceDep, SettingsDep, json_body
 from service.errors import Refusal, documented
+from service.http.json_bodies import JsonRoute
 from service.schemas.base import Absent
 from service.schemas.collections.facets import (
     Counted,
@@ -28,7 +29,7 @@ from service.schemas.collections.facets import (
     KeysAnswer,
 )
 
-router = APIRouter(prefix="/v1/collections/{collection}", tags=["facets"])
+router = APIRouter(prefix="/v1/collections/{collection}", tags=["facets"], route_class=JsonRoute)
 
 STATUSES = documented(404, 408, 413, 415, 422)
 

@@ -41,8 +41,9 @@ from service.deps import (
 )
 from service.errors import Refusal, documented
 from service.http.auth import is_foreign
-from service.http.bodies import FILES, form_of, from_fields, images_of, media_type
+from service.http.bodies import FILES, form_of, from_fields, images_of
 from service.http.conditions import names
+from service.http.headers import media_type
 from service.inference.images import (
     CONTENT_TYPES,
     FileChanged,
@@ -52,7 +53,7 @@ from service.inference.images import (
     small_picture,
 )
 from service.routes.collections.entries import entry_routes
-from service.schemas.base import Absent
+from service.schemas.base import Absent, Whole, binary
 from service.schemas.collections.entries import UploadAnswer, UploadFields, UploadResult
 from service.settings import Settings
 from service.state import Service
@@ -219,7 +220,7 @@ UploadsDep = Annotated[Path, Depends(own_uploads)]
     "/{id}/content",
     summary="The image file",
     response_class=StreamingResponse,
-    responses=documented(404, 415, 422) | {200: {"content": {"image/*": {}}, "description": "the file as it is"}},
+    responses=documented(404, 415, 422) | {200: {"content": binary("image/*"), "description": "the file as it is"}},
 )
 def content(record: RecordDep, uploads: UploadsDep, headers: HeadersDep) -> StreamingResponse:
     """The original bytes; 404 once other bytes lie there than were indexed. A signed address of it needs no key.
@@ -257,14 +258,14 @@ def sent(file: BinaryIO, media_type: str, headers: Mapping[str, str]) -> Streami
     summary="A small WebP of the image",
     response_class=Response,
     responses=documented(404, 422, 429)
-    | {200: {"content": {"image/webp": {}}, "description": "the thumbnail"}, 304: {"description": "as you have it"}},
+    | {200: {"content": binary("image/webp"), "description": "the thumbnail"}, 304: {"description": "as you have it"}},
 )
 async def get_thumbnail(
     record: RecordDep,
     uploads: UploadsDep,
     service: ServiceDep,
     headers: HeadersDep,
-    size: Annotated[int, Query(ge=16, le=SIZES[-1], description=SIDE), Absent] = 256,
+    size: Annotated[Whole, Query(ge=16, le=SIZES[-1], description=SIDE), Absent] = 256,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Upright, in sRGB. It is made once and kept. A signed address of it needs no key."""

@@ -20,8 +20,10 @@ from base.read_ahead import batches
 from service.collections.metadata import merge_patch
 from service.deps import SettingsDep
 from service.errors import Refusal, detail_of, documented, is_of_what_was_sent
-from service.http.bodies import as_utf8, from_fields, media_type
+from service.http.bodies import as_utf8, from_fields
+from service.http.headers import media_type
 from service.http.idempotency import may_go_on
+from service.http.json_bodies import beside, check_values, read_json
 from service.putting import Asked, Done, Putting, PuttingDep
 from service.schemas import examples
 from service.schemas.collections.catalogue import ManifestAnswer, PutItem, PutResult
@@ -122,9 +124,10 @@ async def _given(request: Request) -> list[Any]:
         raise Refusal(415, message, code="unsupported_media_type")
     body = as_utf8(await request.body())
     if kind in LINES:
+        check_values(body, b",[{\n")
         return await run_in_threadpool(lambda: [_line(line) for line in body.splitlines() if line.strip()])
     try:
-        said = await run_in_threadpool(json.loads, body)
+        said = await beside(read_json, body)
     except (ValueError, RecursionError):
         raise Refusal(422, "the body is not valid JSON", code="invalid_json") from None
     if not isinstance(said, dict) or said.keys() != {"entries"} or not isinstance(said["entries"], list):

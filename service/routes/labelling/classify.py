@@ -21,8 +21,9 @@ from labelling.labeller import Labeller
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, SettingsDep, check_images, in_use, in_use_for, models
 from service.errors import Refusal, documented
-from service.http.bodies import FILES, form_of, from_json, images_of, media_type
+from service.http.bodies import FILES, form_of, images_of, json_of
 from service.http.direct_route import DirectRoute
+from service.http.headers import media_type
 from service.inference.inference import Seen
 from service.inference.known_models import Loaded
 from service.inference.labellers import Asked, Labellers
@@ -67,6 +68,14 @@ BODY = {
     },
 }
 
+REQUEST_ID = {  # any route takes it; openapi-python-client stumbles over several bodies where no parameter is optional
+    "name": "X-Request-Id",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 128},
+    "description": "what the answer and the service's log are to call this request",
+}
+
 
 @dataclass(frozen=True)
 class Question:
@@ -102,7 +111,7 @@ async def question(request: Request, settings: SettingsDep) -> Question:
     """Read the body as its content type says, and the label set that it names."""
     kind = media_type(request)
     if kind == "application/json":
-        given = _from_json(from_json(ClassifyRequest, await request.body()))
+        given = _from_json(await json_of(ClassifyRequest, request))
     elif kind == "multipart/form-data":
         given = await _from_form(request, settings.max_batch)
     else:
@@ -126,7 +135,7 @@ async def question(request: Request, settings: SettingsDep) -> Question:
     "/classify",
     summary="Choose the best label for images",
     responses=documented(400, 404, 408, 409, 413, 415, 422, 429, 503),
-    openapi_extra={"requestBody": BODY},
+    openapi_extra={"requestBody": BODY, "parameters": [REQUEST_ID]},
 )
 async def classify(
     asked: Annotated[Question, Depends(question)], collections: CollectionsDep, request: Request

@@ -28,11 +28,13 @@ from service.deps import (
 )
 from service.errors import documented
 from service.http.conditions import names
+from service.http.json_bodies import JsonRoute
 from service.jobs.label_runs import TOOL
 from service.routes.collections.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
 from service.routes.labelling.label_sets import OnlyIfDep
 from service.routes.labelling.run_access import PREFIX, RunsDep
-from service.schemas.base import MAX_ID, Absent
+from service.schemas import examples
+from service.schemas.base import MAX_ID, Absent, Whole, binary
 from service.schemas.labelling.label_runs import (
     ApplyAnswer,
     RunImage,
@@ -53,10 +55,10 @@ from service.schemas.labelling.reviews import (
     TakenBackAnswer,
 )
 
-router = APIRouter(prefix=PREFIX, tags=["label runs"])
+router = APIRouter(prefix=PREFIX, tags=["label runs"], route_class=JsonRoute)
 
 NameDep = Annotated[str, Path(alias="run", pattern=f"^{ID.pattern}$")]
-ImageDep = Annotated[int, Path(alias="image", ge=1, le=MAX_ID)]
+ImageDep = Annotated[Whole, Path(alias="image", ge=1, le=MAX_ID)]
 GOING = Going(tool=TOOL)
 IN_MEMORY = 4 << 20  # bytes of a table, of some 40,000 images; a longer one needs room on a disk
 LAST = "only this one, by the `last_review` of the run as you saw it; 409 if another is the last by now"
@@ -79,8 +81,8 @@ def wanted(
     label: Annotated[str | None, Query(max_length=1000, description="only those that have it")] = None,
     abstained: Annotated[bool | None, Query(), Absent] = None,
     reviewed: Annotated[bool | None, Query(description="false: what is left to look at"), Absent] = None,
-    limit: Annotated[int, Query(ge=1, le=1000), Absent] = 100,
-    after: Annotated[int | None, Query(ge=1, le=MAX_ID, description="the `next` of the page before"), Absent] = None,
+    limit: Annotated[Whole, Query(ge=1, le=1000), Absent] = 100,
+    after: Annotated[Whole | None, Query(ge=1, le=MAX_ID, description="the `next` of the page before"), Absent] = None,
 ) -> reviews.Wanted:
     """Which images are asked for."""
     return reviews.Wanted(order, label or None, abstained, reviewed, limit, after)
@@ -124,7 +126,7 @@ def undo_review(
     name: NameDep,
     runs: RunsDep,
     models: ModelsDep,
-    number: Annotated[int | None, Query(alias="review", ge=1, le=MAX_ID, description=LAST), Absent] = None,
+    number: Annotated[Whole | None, Query(alias="review", ge=1, le=MAX_ID, description=LAST), Absent] = None,
 ) -> TakenBackAnswer:
     """Its images are as they were before it, and the rest is labelled anew without it. A hundred can be taken back.
 
@@ -162,10 +164,8 @@ def bars(
     "/{run}/table",
     summary="Its labels as CSV",
     response_class=StreamingResponse,
-    responses=documented(404, 422)
-    | {200: {"content": {"text/csv": {"example": "path,label,score\r\n/photos/a.jpg,beach,0.9713\r\n"}},
-             "description": "path, label, score"}},
-)  # fmt: skip
+    responses=documented(404, 422) | {200: {"content": examples.TABLE, "description": "path, label, score"}},
+)
 def table(name: NameDep, runs: RunsDep) -> StreamingResponse:
     """As they are by now, whether its outputs were brought in step or not. No label: none of them fits."""
     with runs.look(name) as run, ExitStack() as opened:
@@ -232,7 +232,7 @@ def delete(name: NameDep, runs: RunsDep) -> None:
     "/{run}/images/{image}/content",
     summary="An image file of a run over a folder",
     response_class=StreamingResponse,
-    responses=documented(404, 415, 422) | {200: {"content": {"image/*": {}}, "description": "the file as it is"}},
+    responses=documented(404, 415, 422) | {200: {"content": binary("image/*"), "description": "the file as it is"}},
 )
 def content(name: NameDep, image: ImageDep, runs: RunsDep, settings: SettingsDep) -> StreamingResponse:
     """The original bytes, if it is the file that was labelled and lies where the service may read."""
@@ -247,14 +247,14 @@ def content(name: NameDep, image: ImageDep, runs: RunsDep, settings: SettingsDep
     summary="A small WebP of an image of a run",
     response_class=Response,
     responses=documented(404, 422, 429)
-    | {200: {"content": {"image/webp": {}}, "description": "the thumbnail"}, 304: {"description": "as you have it"}},
+    | {200: {"content": binary("image/webp"), "description": "the thumbnail"}, 304: {"description": "as you have it"}},
 )
 async def get_thumbnail(
     name: NameDep,
     image: ImageDep,
     runs: RunsDep,
     service: ServiceDep,
-    size: Annotated[int, Query(ge=16, le=SIZES[-1], description=SIDE), Absent] = 256,
+    size: Annotated[Whole, Query(ge=16, le=SIZES[-1], description=SIDE), Absent] = 256,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Upright, in sRGB. It is made once and kept, by the file's bytes, as those of a collection are."""

@@ -17,10 +17,11 @@ from labelling.label_sets import LabelSet, LabelSets
 from service.deps import OnlyNew, SettingsDep, ToldDep, json_body
 from service.errors import Refusal, documented
 from service.http.conditions import TAGS, names
+from service.http.json_bodies import JsonRoute
 from service.inference.known_models import name_of
 from service.schemas.labelling.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
 
-router = APIRouter(prefix="/v1/label-sets", tags=["label sets"])
+router = APIRouter(prefix="/v1/label-sets", tags=["label sets"], route_class=JsonRoute)
 
 
 def label_sets(settings: SettingsDep) -> LabelSets:

@@ -10,10 +10,11 @@ from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller
 from service.deps import ModelsDep, in_use, json_body
 from service.errors import Refusal, documented
+from service.http.json_bodies import JsonRoute
 from service.routes.labelling.classify import label_scores
 from service.schemas.labelling.labels import LabelScore, ZeroShotAnswer, ZeroShotRequest
 
-router = APIRouter(prefix="/v1", tags=["classify"])
+router = APIRouter(prefix="/v1", tags=["classify"], route_class=JsonRoute)
 
 
 @router.post(

@@ -95,8 +95,8 @@ class Selecting(RequestModel):
     filter: dict[str, Any] | None = Field(None, description="conditions on metadata and file, in Qdrant's grammar")
     external_ids: Annotated[list[ExternalId], Field(min_length=1, max_length=MAX_SELECTED)] | None = None
     modality: Modality | None = Field(None, description="null: images and texts")
-    all: bool = Field(False, strict=True, description="say so where a filter without any condition is meant")
-    dry_run: bool = Field(False, strict=True, description="count what would be done, and do nothing")
+    all: bool = Field(False, description="say so where a filter without any condition is meant")
+    dry_run: bool = Field(False, description="count what would be done, and do nothing")
 
     @model_validator(mode="after")
     def _is_one(self) -> Selecting:

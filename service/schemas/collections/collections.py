@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
-from base.names import MAX_TITLE, check_title
+from base.names import MAX_TITLE, NAME, check_title
 from index.collection import CollectionInfo
 from index.config import IndexConfig, IndexKind, Quota
 from service.schemas import examples
@@ -25,12 +25,14 @@ class QuotaFields(RequestModel):
         return replace(quota, **{name: getattr(self, name) for name in self.model_fields_set})
 
 
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE), AfterValidator(check_title)]
 
 
 class CollectionPatch(RequestModel):
     """What of a collection is to change; what is not named stays."""
 
+    name: Name | None = Field(None, description="what leads to it from now on; links of before lead nowhere")
     title: Title | None = Field(None, description="what it is called where people read; null: by its name")
     expected_title: Title | None = Field(
         None, description="what it is called now: 409, `changed_meanwhile`, if it is not; null: by its name"
@@ -41,8 +43,8 @@ class CollectionPatch(RequestModel):
 
     @model_validator(mode="after")
     def _check_something(self) -> Self:
-        if "title" not in self.model_fields_set and self.quota is None:
-            raise ValueError("name what is to change: title, or quota")
+        if "title" not in self.model_fields_set and self.quota is None and self.name is None:
+            raise ValueError("say what is to change: name, title, or quota")
         return self
 
 
@@ -51,6 +53,8 @@ class CollectionRequest(RequestModel):
 
     Without it, what suits the number of rows.
     """
+
+    model_config = ConfigDict(json_schema_extra=examples.MAKE)
 
     kind: Literal["auto", IndexKind] = Field("auto", description="auto: exact up to 100,000 rows, then ivf-rabitq")
     recall: FiniteFloat = Field(0.98, ge=0.5, le=1, description="share of the exact first ten that it is tuned to find")

@@ -152,7 +152,7 @@ class KnnRequest(ImitatingModel):
     num_images: int = Field(40, ge=1, le=MAX_LIMIT, description="results with caption and address")
     num_result_ids: int | None = Field(None, ge=1, le=MAX_LIMIT, description="results in all; if null, num_images")
     indice_name: str | None = Field(None, description="the collection; if null, the first by name")
-    deduplicate: bool = Field(False, strict=True, description="leave out what is nearly the same as a better result")
+    deduplicate: bool = Field(False, description="leave out what is nearly the same as a better result")
 
 
 class KnnAnswer(RootModel[list[dict[str, Any]]]):

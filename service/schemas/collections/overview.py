@@ -34,7 +34,6 @@ from service.schemas.base import RequestModel, Schema
 MAGIC = b"glc1"
 PLACES, WIDE = 1, 2  # flags
 LAST = 65_534  # of a place; one more: there is none
-BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 class BitmapRequest(RequestModel):

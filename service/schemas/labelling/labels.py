@@ -111,10 +111,8 @@ class LabelSetRequest(RequestModel):
         [], description="prompts with {} for the label, of which several are averaged; or the name of a set of them"
     )
     mode: Mode = Field("single", description="single: one of the labels; multi: each on its own")
-    abstains: bool = Field(False, strict=True, description=ABSTAIN_HELP)
-    forget_learned: bool = Field(
-        False, strict=True, description="whether to forget what was learned of the same labels"
-    )
+    abstains: bool = Field(False, description=ABSTAIN_HELP)
+    forget_learned: bool = Field(False, description="whether to forget what was learned of the same labels")
 
 
 class KeptLabel(Schema):

@@ -46,7 +46,7 @@ class ReviewItem(RequestModel):
 class ReviewRule(RequestModel):
     """Accept all that nobody has looked at and whose labels all have such a score."""
 
-    accept_above: float = Field(ge=0, le=1, strict=True)
+    accept_above: float = Field(ge=0, le=1)
     label: Label | None = Field(None, description="only those that have this label")
 
 

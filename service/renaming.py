@@ -1,0 +1,31 @@
+"""A collection under another name, with what else in the data folder refers to it. Knows no HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from base.errors import CollectionLocked
+from index.renaming import rename_collection
+from labelling.runs.kept import LabelRuns
+from service.jobs.store import JobStore
+
+
+def rename(data: Path, name: str, to: str) -> None:
+    """As `rename_collection`; its labelling runs are those of `to` from then on.
+
+    Raises:
+        CollectionLocked: others write to it, or a job of it waits or runs.
+        RunBusy: others work on one of its labelling runs.
+    """
+    check_jobs(data, name)
+    with LabelRuns(data).following(name, to):
+        rename_collection(data, name, to)
+
+
+def check_jobs(data: Path, name: str) -> None:
+    """CollectionLocked if a job of the collection waits or runs."""
+    for job in JobStore(data).all():
+        if job.collection == name and not job.ended:
+            raise CollectionLocked(
+                f"job {job.id} is of collection {name!r}: wait for its end, or cancel it (DELETE /v1/jobs/{job.id})"
+            )
