@@ -82,9 +82,11 @@ def near_duplicates(
         x = collection.vectors([best.id for best in best_first])
         rows = [_alike(found, threshold) for found in view.nearest(x, NEAREST, "image")]
         records |= collection.records_of(key for near in rows for key, _ in near)
-        for best, vector, near in zip(best_first, x, rows, strict=True):
+        for done, (best, vector, near) in enumerate(zip(best_first, x, rows, strict=True), start):
             if best.id in seen:
                 continue
+            if progress and twins:  # which may decode two large files for it
+                progress(done, len(order))
             seen.add(best.id)
             if len(near) == NEAREST:
                 near = _all_alike(view, vector, threshold)
