@@ -243,6 +243,8 @@ def test_a_packed_file_is_called_what_it_is(inside: str, said: str, tmp_path: Pa
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; git lfs pull brings the file"),
         (b"\xff\xd8\xff\xe0", "a picture; give the folder that it is in"),
         (b"PK\x03\x04 cut off", "a ZIP archive"),
+        ("image,title\n".encode("utf-16-le"), "text in UTF-16 without the mark that tells it; save it as UTF-8"),
+        ("image,title\n".encode("utf-16-be"), "text in UTF-16 without the mark that tells it; save it as UTF-8"),
     ],
 )
 def test_a_file_of_bytes_is_called_what_it_is(head: bytes, said: str, tmp_path: Path) -> None:
