@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
@@ -23,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import GlimpseError, InputError
+from base.files import is_stdout
 from base.words import counted
 from glimpse.progress_lines import ProgressLines, still_working
 
@@ -50,6 +52,11 @@ class _Console(Console):
 
 out = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=WIDTH)
 err = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stderr=True)
+
+
+def beside(file: Path) -> Console:
+    """Where to say what was written to a file that a person named: not among it, where that is standard output."""
+    return err if is_stdout(file) else out
 
 
 def print_json(content: Any, indent: int | None = 2) -> None:

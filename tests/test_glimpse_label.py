@@ -232,6 +232,25 @@ def test_a_file_to_write_is_the_same_however_its_folder_is_named(label: Callable
     assert again["out"] == [str(tmp_path / "out.csv")]
 
 
+def test_labels_go_into_what_is_no_file_and_leave_it_there(photos: Path, tiny_run: Path, tmp_path: Path) -> None:
+    words = [GLIMPSE, "label", photos, "--model", tiny_run, "--labels", "red,blue", "--data", tmp_path / "data"]
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")  # as /dev/stdout is one
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with (tmp_path / "all.csv").open("ab") as file:
+        file.write(b"before\n")
+        file.flush()
+        for _ in range(2):
+            subprocess.run([*words, "--out", tmp_path / "stdout", "--out", tmp_path / "pipe"], check=True, stdout=file)
+    first, header, *rows = (tmp_path / "all.csv").read_bytes().split(b"\r\n")[0].split(b"\n")
+    assert (first, header, rows) == (b"before", b"path,label,score", [])
+    assert (tmp_path / "all.csv").read_bytes().count(b"path,label,score") == 2
+    assert os.read(reader, 1 << 16).count(b"path,label,score") == 2
+    os.close(reader)
+    assert (tmp_path / "stdout").is_symlink()
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_dry_run_names_the_files_that_it_would_write(
     photos: Path, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
