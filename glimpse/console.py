@@ -20,12 +20,12 @@ import typer
 from rich.console import Console, ConsoleRenderable, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.style import Style
-from rich.table import Table
 from rich.text import Text
 
 from base.errors import GlimpseError, InputError
 from base.files import is_stdout
 from base.words import counted
+from glimpse.columns import Columns
 from glimpse.progress_lines import ProgressLines, still_working
 
 if TYPE_CHECKING:
@@ -191,15 +191,10 @@ def confirm_deletion(what: str) -> None:
         raise typer.Exit(1)
 
 
-def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
+def table(*columns: str, rows: Sequence[Sequence[object]]) -> Columns:
     """A plain table; numbers stand to the right."""
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    for i, column in enumerate(columns):
-        numeric = all(isinstance(row[i], (int, float)) for row in rows)
-        shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*map(_cell, row))
-    return shown
+    numeric = [all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(columns))]
+    return Columns(columns, [[*map(_cell, row)] for row in rows], numeric)
 
 
 def _cell(value: object) -> RenderableType:
