@@ -51,6 +51,8 @@ class LabelsAsked:
 def decide(store: RunStore, source: Source, asked: LabelsAsked, watch: Watcher) -> Labeller | None:
     """Decide what is not decided; all of it, if labels or model are others now, or if labels are given by comparison.
 
+    What is no longer there stays undecided.
+
     Returns:
         The labeller; None: there was nothing to decide.
 
@@ -124,23 +126,22 @@ def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Progress,
     total, done, after = store.count(undecided=not again), 0, 0
     with store.deciding(total):
         while (block := store.to_decide(after, again=again))[0]:
-            ids, kept = block
-            vectors = source.vectors(ids, kept)
-            before = store.answers_of(ids) if again else {}
+            done, after = done + len(block[0]), block[0][-1]
+            ids, vectors = source.vectors(*block)
+            before = store.answers_of(ids) if again and ids else {}
             with store.writing():
                 for part, decisions in labeller.decide_in_parts(vectors):
                     answers = list(answers_of(labeller.labels, decisions))
                     if flips is not None:
                         flips.note(before, ids[part], (given for given, _ in answers))
                     store.decide(ids[part], answers, labeller.margins(decisions).tolist())
-            done, after = done + len(ids), ids[-1]
             tell(done, total)
 
 
 def labeller_for(store: RunStore, source: Source, asked: LabelsAsked, progress: Progress | None = None) -> Labeller:
     """The labeller of a label set, with what was reviewed, and of a sample of the images where that counts."""
     label_set = with_reviewed(store, source, asked.label_set)
-    images = source.vectors(*store.sample(SAMPLE)) if _compares(label_set) else None
+    images = source.vectors(*store.sample(SAMPLE))[1] if _compares(label_set) else None
     scores = asked.scores if label_set is asked.label_set else None  # examples are scored by softmax alone
     return build_labeller(source.text_encoder(), label_set, scores, images=images, progress=progress)
 
@@ -150,14 +151,17 @@ def with_reviewed(store: RunStore, source: Source, label_set: LabelSet) -> Label
 
     Its temperature and thresholds stay, as the best that is known; they were measured without these examples.
     """
-    ids, kept, labels = reviews.examples(store)
-    if not ids:
+    reviewed, kept, labels = reviews.examples(store)
+    if not reviewed:
+        return label_set
+    ids, examples = source.vectors(reviewed, kept)
+    if not ids:  # all were deleted
         return label_set
     place = {name: i for i, name in enumerate(label_set.names)}
     targets = np.zeros((len(ids), len(place)), np.float32)
-    for row, names in zip(targets, labels, strict=True):
-        row[[place[name] for name in names]] = 1
-    examples = source.vectors(ids, kept)
+    of = dict(zip(reviewed, labels, strict=True))
+    for row, key in zip(targets, ids, strict=True):
+        row[[place[name] for name in of[key]]] = 1
     learned = label_set.learned or Learned(source.fingerprint, model=source.model)
     if len(learned.examples):
         examples = np.concatenate([learned.examples, examples])

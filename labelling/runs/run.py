@@ -136,8 +136,9 @@ class Run:
         report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(names, 0)))
         seen = source.look(self.store, report.labels, lambda done, total: going.watch("reading", done, total))
         report.new, report.changed, report.unchanged = seen.new, seen.changed, seen.unchanged
-        report.gone = len(seen.gone)
         labeller = decide(self.store, source, labels, going.watch)
+        seen.gone = list({row.id: row for row in (*seen.gone, *self.store.undecided())}.values())  # some went just now
+        report.gone = len(seen.gone)
         report.labels.cut_texts = self.store.get("cut_texts", 0)
         report.labels.unread_labels = self.store.get("unread_labels", [])
         gone = {row.id for row in seen.gone}

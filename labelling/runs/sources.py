@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from base.errors import ImageError, InputError
+from base.errors import EntryNotFound, ImageError, InputError
 from base.progress import Progress
 from base.read_ahead import batches
 from base.sources.rules import Rules, is_in_icloud
@@ -72,8 +72,8 @@ class Source(Protocol):
     def look(self, store: RunStore, report: LabelReport, tell: Progress) -> Seen:
         """Keep in the store what is new or changed, and say what is gone. InputError: there is no image."""
 
-    def vectors(self, ids: list[int], kept: list[bytes | None]) -> Vectors:
-        """Unit vectors (n, dim) of images, of which a store keeps these bytes."""
+    def vectors(self, ids: list[int], kept: list[bytes | None]) -> tuple[list[int], Vectors]:
+        """Those of images, of which a store keeps these bytes, that are there; and their unit vectors (n, dim)."""
 
     def text_encoder(self) -> Encoder:
         """What encodes the labels."""
@@ -135,10 +135,10 @@ class FolderSource:
         ]
         return seen
 
-    def vectors(self, ids: list[int], kept: list[bytes | None]) -> Vectors:
+    def vectors(self, ids: list[int], kept: list[bytes | None]) -> tuple[list[int], Vectors]:
         """As `Source.vectors`."""
         rows = np.frombuffer(b"".join(one or b"" for one in kept), "<f2").reshape(len(kept), -1).astype(np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)  # type: ignore[no-any-return]
+        return ids, rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     def text_encoder(self) -> Encoder:
         """As `Source.text_encoder`."""
@@ -220,9 +220,16 @@ class CollectionSource:
         seen.gone = store.unseen()
         return seen
 
-    def vectors(self, ids: list[int], kept: list[bytes | None]) -> Vectors:
+    def vectors(self, ids: list[int], kept: list[bytes | None]) -> tuple[list[int], Vectors]:
         """As `Source.vectors`."""
-        return self.collection.vectors(ids)
+        while True:
+            try:
+                return ids, self.collection.vectors(ids)
+            except EntryNotFound:  # some were deleted since the run looked
+                there = self.collection.records_of(ids)
+                if len(there) == len(ids):
+                    raise
+                ids = [key for key in ids if key in there]
 
     def text_encoder(self) -> Encoder:
         """As `Source.text_encoder`."""

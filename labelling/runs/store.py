@@ -99,6 +99,10 @@ class RunStore(RunDatabase):
         """The images that nobody has seen since it was opened."""
         return self.rows_where("WHERE id NOT IN (SELECT id FROM seen) ORDER BY path")
 
+    def undecided(self) -> list[Row]:
+        """The images that wait for a decision."""
+        return self.rows_where("WHERE answers IS NULL AND error = '' ORDER BY path")
+
     def moved(self) -> list[Row]:
         """The images that the run itself has moved."""
         return self.rows_where("WHERE origin IS NOT NULL ORDER BY path")
