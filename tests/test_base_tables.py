@@ -254,6 +254,12 @@ def test_a_file_of_bytes_is_called_what_it_is(head: bytes, said: str, tmp_path: 
         Table(path, [("image", "--image-key")])
 
 
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        Table(tmp_path, ())
+    assert str(caught.value) == f"{tmp_path}: a folder; give a table: CSV, TSV or JSON Lines"
+
+
 def test_some_names_stand_for_many() -> None:
     assert some_of([]) == "none"
     assert some_of(["a", "b\nc"]) == "a, b c"

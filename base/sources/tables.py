@@ -111,6 +111,8 @@ class Table:
             yield
         except UnicodeError as error:
             raise no_table(self.path, self._opened) from error
+        except IsADirectoryError as error:
+            raise InputError(f"{self.path}: a folder; give a table: CSV, TSV or JSON Lines") from error
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise InputError(f"{self.path}: cannot be read as a table ({why})") from error
