@@ -92,9 +92,7 @@ def near_duplicates(
                 near = _all_alike(view, vector, threshold)
                 records |= collection.records_of(key for key, _ in near)
             hits = [Hit(score, records[key]) for key, score in near if key in records and key not in seen]
-            others = [
-                hit for hit in hits if not twins or _same(best, hit.record) or twins(*map(_file, (best, hit.record)))
-            ]
+            others = _confirmed(best, hits, twins)
             if others:
                 seen.update(hit.id for hit in others)
                 groups.append(
@@ -103,6 +101,11 @@ def near_duplicates(
         if progress:
             progress(min(start + BATCH, len(order)), len(order))
     return _largest_first(groups)
+
+
+def _confirmed(best: Record, hits: list[Hit], twins: Callable[[str, str], bool] | None) -> list[Hit]:
+    """Those of the hits that show the same picture as the best one."""
+    return [hit for hit in hits if not twins or _same(best, hit.record) or twins(*map(_file, (best, hit.record)))]
 
 
 def identical_files(collection: Collection) -> list[Group]:
