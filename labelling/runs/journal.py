@@ -142,15 +142,14 @@ class Journal:
 
         Where images were moved on from such a folder it stays in the journal: taken back, they pass through it.
         """
-        made = steps.of_kind(self._store, output.name, "folder")
-        moves = bool(made) and steps.has_kind(self._store, output.name, "move")
+        made = steps.folders_made(self._store, output.name)
         times = Counter(str(kept.what) for kept in made)
         removed: list[int] = []
         for kept in reversed(made):
             step = output.step_of(kept.kind, kept.what)
             with suppress(NotDone, OSError):  # it may stay
                 output.undo(self._judged(output, step))
-            if not step.path.is_dir() and not (moves and times[str(kept.what)] == 1):
+            if not step.path.is_dir() and not (output.moves and times[str(kept.what)] == 1):
                 removed.append(kept.id)
                 times[str(kept.what)] -= 1
         output.flush()

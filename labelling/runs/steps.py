@@ -54,15 +54,11 @@ def steps_of(store: RunStore, output: str, image: int) -> list[KeptStep]:
     return _steps(store, "WHERE image = :image AND output = :output AND done ORDER BY id", image=image, output=output)
 
 
-def of_kind(store: RunStore, output: str, kind: str) -> list[KeptStep]:
-    """The steps of a kind that an output has done, in the order it did."""
-    return _steps(store, "WHERE kind = :kind AND output = :output AND done ORDER BY id", output=output, kind=kind)
-
-
-def has_kind(store: RunStore, output: str, kind: str) -> bool:
-    """Whether there is one."""
-    found = "SELECT 1 FROM steps WHERE kind = :kind AND output = :output LIMIT 1"
-    return bool(store.query(found, output=output, kind=kind))
+def folders_made(store: RunStore, output: str) -> list[KeptStep]:
+    """The folders that an output has made, in the order it did; they are of no image alone."""
+    return _steps(
+        store, "WHERE image IS NULL AND output = :output AND kind = 'folder' AND done ORDER BY id", output=output
+    )
 
 
 def last_steps(store: RunStore, before: int | None = None, limit: int = 256) -> list[KeptStep]:
