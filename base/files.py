@@ -10,6 +10,7 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -49,15 +50,29 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def out_file(path: Path) -> Iterator[Path]:
+    """`whole_file` for a name that a person gave: a pipe, a device or /dev/stdout is written to, and stays."""
+    if not is_stream(path):
+        with whole_file(path) as part:
+            yield part
+        return
+    with tempfile.TemporaryDirectory() as folder, _naming(path):
+        (part := Path(folder) / PART).touch()
+        yield part
+        with part.open("rb") as content, open(to_open(path), "wb") as stream:  # noqa: PTH123  or a descriptor
+            shutil.copyfileobj(content, stream)
+
+
+@contextmanager
 def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
-    """`whole_file` for a file that a person named. InputError if it is there and `overwrite` is not given."""
+    """`out_file` for one that is new. InputError if it is there and `overwrite` is not given."""
     if file.is_dir():
         raise InputError(f"{file}: a folder; give the name of a file")
-    if file.exists() and not overwrite:
+    if file.exists() and not overwrite and not is_stream(file):
         raise InputError(f"{file}: is there already; choose another name, or overwrite it with --force")
     if not file.parent.is_dir():
         raise InputError(f"{file.parent}: no such folder")
-    with whole_file(file) as part:
+    with out_file(file) as part:
         yield part
 
 
@@ -137,6 +152,22 @@ def kept_bytes(path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "no file", str(path))
     return path.read_bytes()
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a name is that of a pipe, a device or an open file of this process, which is written to, not replaced."""
+    return _descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether a name is that of this process's standard output."""
+    return _descriptor(path) == 1
+
+
+def to_open(path: Path) -> Path | int:
+    """What `open` is to be given for a path: a copy of the open file that it names, as /dev/stdout, goes on there."""
+    descriptor = _descriptor(path)
+    return path if descriptor is None else os.dup(descriptor)
 
 
 def fsync_file(path: Path) -> None:
@@ -219,6 +250,17 @@ def _naming(path: Path, part: Path | None = None) -> Iterator[None]:
         if part is None or error.filename in (None, str(part)):
             error.filename = str(path)
         raise
+
+
+def _descriptor(path: Path) -> int | None:
+    """The open file of this process that a path names: /dev/stdout, /dev/fd/3."""
+    for _ in range(8):  # links to links
+        if found := re.fullmatch(rf"/(?:dev|proc/self|proc/{os.getpid()})/fd/(\d+)", str(path.absolute())):
+            return int(found[1])
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return None
 
 
 def _beginning(path: Path) -> str:

@@ -13,17 +13,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 from rich.console import Console, ConsoleRenderable, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.style import Style
-from rich.table import Table
 from rich.text import Text
 
 from base.errors import GlimpseError, InputError
+from base.files import is_stdout
 from base.words import counted
+from glimpse.columns import Columns
 from glimpse.progress_lines import ProgressLines, still_working
 
 if TYPE_CHECKING:
@@ -50,6 +52,11 @@ class _Console(Console):
 
 out = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=WIDTH)
 err = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stderr=True)
+
+
+def beside(file: Path) -> Console:
+    """Where to say what was written to a file that a person named: not among it, where that is standard output."""
+    return err if is_stdout(file) else out
 
 
 def print_json(content: Any, indent: int | None = 2) -> None:
@@ -184,15 +191,10 @@ def confirm_deletion(what: str) -> None:
         raise typer.Exit(1)
 
 
-def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
+def table(*columns: str, rows: Sequence[Sequence[object]]) -> Columns:
     """A plain table; numbers stand to the right."""
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    for i, column in enumerate(columns):
-        numeric = all(isinstance(row[i], (int, float)) for row in rows)
-        shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*map(_cell, row))
-    return shown
+    numeric = [all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(columns))]
+    return Columns(columns, [[*map(_cell, row)] for row in rows], numeric)
 
 
 def _cell(value: object) -> RenderableType:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from base.errors import InputError
+from base.files import is_stream
 from base.machine.cpus import MOST, fewer_taken, use_threads
 from glimpse import completion
 
@@ -287,7 +288,7 @@ def check_out(out: Path, example: str, option: str = "--out") -> None:
 
 def check_page(out: Path, example: str, option: str = "--out") -> None:
     """The same for a page; and a name that no page has, for what lies there would be lost."""
-    if out.suffix.lower() not in (".html", ".htm") and not out.is_dir():
+    if out.suffix.lower() not in (".html", ".htm") and not (out.is_dir() or is_stream(out)):
         raise InputError(f"{option} {out}: is written as a page; name it so, as {example}")
     check_out(out, example, option)
 

@@ -82,17 +82,17 @@ def near_duplicates(
         x = collection.vectors([best.id for best in best_first])
         rows = [_alike(found, threshold) for found in view.nearest(x, NEAREST, "image")]
         records |= collection.records_of(key for near in rows for key, _ in near)
-        for best, vector, near in zip(best_first, x, rows, strict=True):
+        for done, (best, vector, near) in enumerate(zip(best_first, x, rows, strict=True), start):
             if best.id in seen:
                 continue
+            if progress and twins:  # which may decode two large files for it
+                progress(done, len(order))
             seen.add(best.id)
             if len(near) == NEAREST:
                 near = _all_alike(view, vector, threshold)
                 records |= collection.records_of(key for key, _ in near)
             hits = [Hit(score, records[key]) for key, score in near if key in records and key not in seen]
-            others = [
-                hit for hit in hits if not twins or _same(best, hit.record) or twins(*map(_file, (best, hit.record)))
-            ]
+            others = _confirmed(best, hits, twins)
             if others:
                 seen.update(hit.id for hit in others)
                 groups.append(
@@ -101,6 +101,11 @@ def near_duplicates(
         if progress:
             progress(min(start + BATCH, len(order)), len(order))
     return _largest_first(groups)
+
+
+def _confirmed(best: Record, hits: list[Hit], twins: Callable[[str, str], bool] | None) -> list[Hit]:
+    """Those of the hits that show the same picture as the best one."""
+    return [hit for hit in hits if not twins or _same(best, hit.record) or twins(*map(_file, (best, hit.record)))]
 
 
 def identical_files(collection: Collection) -> list[Group]:

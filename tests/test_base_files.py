@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from base.files import disk_problem, new_file, whole_file, write_whole
+from base.files import disk_problem, new_file, out_file, whole_file, write_whole
 
 ROOT = Path(__file__).parents[1]
 KILLED = """
@@ -147,3 +147,28 @@ def test_what_is_wrong_with_a_disk_is_told_with_what_to_do(number: int, said: st
     assert problem
     assert problem.startswith(said)
     assert disk_problem(FileNotFoundError(errno.ENOENT, "No such file", "/d/f")) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what open files are called")
+def test_what_is_written_to_a_pipe_or_an_open_file_arrives_there_and_the_name_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    for name in ("pipe", "link"):
+        with new_file(tmp_path / name, overwrite=False) as part:
+            part.write_bytes(b"a,b\n")
+        assert os.read(reader, 100) == b"a,b\n"
+    os.close(reader)
+    with (tmp_path / "appended.csv").open("ab") as file:
+        file.write(b"before\n")
+        file.flush()
+        (tmp_path / "out").symlink_to(f"/proc/self/fd/{file.fileno()}")  # as /dev/stdout is one
+        for path in (Path(f"/dev/fd/{file.fileno()}"), tmp_path / "out"):
+            with out_file(path) as part:
+                part.write_bytes(b"x\n")
+    assert (tmp_path / "appended.csv").read_bytes() == b"before\nx\nx\n"
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "out").is_symlink()
+    with pytest.raises(OSError, match="Bad file descriptor"), out_file(Path("/dev/fd/987")) as part:
+        part.write_bytes(b"x")

@@ -243,6 +243,8 @@ def test_a_packed_file_is_called_what_it_is(inside: str, said: str, tmp_path: Pa
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; git lfs pull brings the file"),
         (b"\xff\xd8\xff\xe0", "a picture; give the folder that it is in"),
         (b"PK\x03\x04 cut off", "a ZIP archive"),
+        ("image,title\n".encode("utf-16-le"), "text in UTF-16 without the mark that tells it; save it as UTF-8"),
+        ("image,title\n".encode("utf-16-be"), "text in UTF-16 without the mark that tells it; save it as UTF-8"),
     ],
 )
 def test_a_file_of_bytes_is_called_what_it_is(head: bytes, said: str, tmp_path: Path) -> None:
@@ -250,6 +252,12 @@ def test_a_file_of_bytes_is_called_what_it_is(head: bytes, said: str, tmp_path: 
     path.write_bytes(head + bytes(200))
     with pytest.raises(InputError, match=rf"a\.csv: {said}"):
         Table(path, [("image", "--image-key")])
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        Table(tmp_path, ())
+    assert str(caught.value) == f"{tmp_path}: a folder; give a table: CSV, TSV or JSON Lines"
 
 
 def test_some_names_stand_for_many() -> None:

@@ -171,6 +171,12 @@ def test_files_that_cannot_be_read_carry_path_and_reason(tmp_path: Path) -> None
         read_picture(tmp_path / "large.png", Preprocess())
 
 
+def test_an_image_that_icloud_keeps_elsewhere_is_said_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / ".a.jpg.icloud").write_bytes(b"bplist00")
+    with pytest.raises(ImageError, match="is in iCloud alone; download it to this machine first"):
+        open_image(tmp_path / "a.jpg")
+
+
 def test_a_very_long_strip_costs_no_memory() -> None:
     pixels = read_picture(encoded(Image.new("RGB", (2, 30000), (9, 9, 9)), "PNG"), Preprocess(size=224)).pixels
     assert pixels.shape == (224, 224, 3)

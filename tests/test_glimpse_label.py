@@ -232,6 +232,59 @@ def test_a_file_to_write_is_the_same_however_its_folder_is_named(label: Callable
     assert again["out"] == [str(tmp_path / "out.csv")]
 
 
+def test_labels_go_into_what_is_no_file_and_leave_it_there(photos: Path, tiny_run: Path, tmp_path: Path) -> None:
+    words = [GLIMPSE, "label", photos, "--model", tiny_run, "--labels", "red,blue", "--data", tmp_path / "data"]
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")  # as /dev/stdout is one
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with (tmp_path / "all.csv").open("ab") as file:
+        file.write(b"before\n")
+        file.flush()
+        for _ in range(2):
+            subprocess.run([*words, "--out", tmp_path / "stdout", "--out", tmp_path / "pipe"], check=True, stdout=file)
+    first, header, *rows = (tmp_path / "all.csv").read_bytes().split(b"\r\n")[0].split(b"\n")
+    assert (first, header, rows) == (b"before", b"path,label,score", [])
+    assert (tmp_path / "all.csv").read_bytes().count(b"path,label,score") == 2
+    assert os.read(reader, 1 << 16).count(b"path,label,score") == 2
+    os.close(reader)
+    assert (tmp_path / "stdout").is_symlink()
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_entries_that_were_deleted_since_stop_no_run_and_no_review(
+    photos: Path, tmp_path: Path, tiny_run: Path, encoder: Any
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out.csv"
+    with open_or_create(data, "photos", encoder) as collection:
+        index_folders(collection, encoder, [photos])
+        ids = [record.id for record in collection.records("image")]
+    words = ["label", "-c", "photos", "--model", tiny_run, "--data", data, "--out", out]
+
+    def delete(*gone: int) -> None:
+        with open_or_create(data, "photos", encoder) as collection:
+            collection.delete(gone)
+
+    assert call(*words, "--labels", "red,green,blue") == 0
+    delete(ids[0])
+    for more in (["red,green"], ["red,green", "--abstain"], ["red,green", "--multi"]):  # these compare with a sample
+        done = glimpse_here(*words, "--labels", *more, "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["run"]["gone"] == (more == ["red,green"])
+        assert out.read_bytes().count(b".png") == len(ids) - 1
+    with open_or_create(data, "photos", encoder) as collection:
+        paths = {record.id: record.path for record in collection.records("image")}
+    right = tmp_path / "right.csv"
+    right.write_text(f"path,label\n{paths[ids[1]]},red\n{paths[ids[2]]},green\n")
+    assert call("label", "--review", "last", "--correct", right, "--data", data) == 0
+    delete(ids[1], ids[3])
+    right.write_text(f"path,label\n{paths[ids[4]]},green\n")
+    assert call("label", "--review", "last", "--correct", right, "--data", data) == 0
+    assert call(*words, "--labels", "red,green") == 0
+    assert out.read_bytes().count(b".png") == len(ids) - 3
+    delete(*(key for key in paths if key not in (ids[1], ids[3])))
+    assert call("label", "--review", "last", "--accept-above", "0", "--data", data) == 0
+
+
 def test_a_dry_run_names_the_files_that_it_would_write(
     photos: Path, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,14 +38,15 @@ def on_a_terminal(
     says: Mapping[bytes, bytes] | None = None,
     after: float = 0,
     typed: bytes = b"",
+    columns: int = 200,
 ) -> str:
-    """What the command writes to a terminal of 200 columns, 10 by 20 pixels each, that answers what it is asked, so
-    many seconds after. What was typed before is there for the next command when it ends, and nothing else.
+    """What the command writes to a terminal of columns of 10 by 20 pixels each, that answers what it is asked, so many
+    seconds after. What was typed before is there for the next command when it ends, and nothing else.
     """
     ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 2000, 480))
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 10 * columns, 480))
     os.write(ours, typed)
-    env = bare() | {"TERM": term, "COLUMNS": "200"}
+    env = bare() | {"TERM": term, "COLUMNS": str(columns)}
     command = [GLIMPSE, *map(str, arguments)]
     written, answered = b"", Counter[bytes]()
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env) as running:
@@ -84,6 +85,25 @@ def test_the_table_has_captions_and_on_a_terminal_links(world: tuple[Path, str])
         assert re.search(rf"\x1b\]8;id=[^;]*;{link}\x1b\\", on_screen)
     assert "\x1b]8" not in on_a_terminal(*here, term="dumb")
     assert "\x1b]8" not in on_a_terminal(*there)  # what lies at a service has no address here
+
+
+def test_a_terminal_too_narrow_for_a_table_has_its_rows_one_below_another(world: tuple[Path, str]) -> None:
+    search = ("search", "--like", "1", "-c", "pictures", "--data", str(world[0]), "-k", "2")
+    found = hits(*search)
+    drawn = re.compile(r"\x1b(\[[\d;]*[mc]|\]8;[^\x1b]*\x1b\\)")
+    shown = [drawn.sub("", on_a_terminal(*search, columns=columns)).splitlines() for columns in (40, 28, 90)]
+    assert max(map(len, shown[0])) <= 40
+    assert [line.split()[0] for line in shown[0] if line[0] in "01"] == [f"{hit['score']:.3f}" for hit in found]
+    assert max(map(len, shown[1])) <= 28
+    assert [line.split() for line in shown[1] if line.startswith(("score", "id"))] == [
+        cells for hit in found for cells in (["score", f"{hit['score']:.3f}"], ["id", str(hit["id"])])
+    ]
+    for hit in found:
+        assert hit["path"] in re.sub(r"\s", "", "".join(shown[1]))
+    head, *rows = shown[2]
+    assert head.split() == ["score", "id", "caption", "path"]
+    assert rows[0].startswith(f"{found[0]['score']:.3f}  ")
+    assert max(map(len, rows)) <= 90
 
 
 SIXELS = {rb"\x1b\[c": b"\x1b[?62;4;22c"}  # device attributes: a VT200 with sixels and colour

@@ -55,6 +55,8 @@ def test_of_five_classes_or_fewer_nobody_is_told_that_the_right_one_is_among_the
     assert measured.startswith("12 images: top-1 ")
     assert all("top-5" not in said for said in (done.stderr, (out / "report.html").read_text(), measured))
     assert json.loads(glimpse_here(*eval_, "--json").stdout)["top5"] == 1
+    more = glimpse_here(*eval_, "--labels", "red,green,blue,white,black,pink").stdout
+    assert ", top-5 " in more, "six to choose from, of which three have pictures"
     for i in range(3):
         (colour_folder / f"more {i}").mkdir()
         plain_picture("white", i).save(colour_folder / f"more {i}" / "0.png")
@@ -104,6 +106,33 @@ def test_a_setting_of_another_kind_of_source_is_taken_where_one_of_several_is_of
     done = glimpse_here(*words, "--model", tiny_run, "--out", tmp_path / "run", "--json", *QUICK)
     assert done.returncode == 0
     assert json.loads(done.stdout)["out"] == str(tmp_path / "run")
+
+
+def test_a_run_of_before_goes_on_with_settings_that_would_do_nothing(
+    colour_pairs: Callable[[int], Path], tiny_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert glimpse_here("train", colour_pairs(24), "--model", tiny_run, "--out", out, *QUICK).returncode == 0
+    kept = out / "train_config.json"
+    idle = {"any_name": True, "mining": "batch-hard", "hardness": 0.0, "templates": ["a {}"], "exclude": ["old"]}
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | idle | {"epochs": 2}))
+    done = glimpse_here("train", "--resume", "--out", out, "--json")
+    assert (done.returncode, json.loads(done.stdout)["epochs"][-1]["epoch"]) == (0, 2), done.stderr
+    assert json.loads(kept.read_text())["mining"] == "batch-hard"
+    assert glimpse_here("eval", "--split", out, "--model", out).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "more", [["--caption-key", "text"], ["--label-key", "kind"], ["--word-dropout", "0.5"], ["--negative-key", "not"]]
+)
+def test_class_folders_that_are_a_table_are_said_to_be_one(
+    more: list[str], colour_folder: Path, colour_pairs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    table = colour_pairs(8)
+    for source in ([table], [colour_folder, "--val", table]):
+        done = glimpse_here("train", *source, "--folders", *more, "--model", "x", "--out", tmp_path / "run")
+        said = f"glimpse: {table}: not a folder; --folders takes a folder of class folders. Leave it out to read a "
+        assert (done.returncode, done.stderr) == (2, f"{said}table or shards\n")
 
 
 def test_a_source_that_is_not_there_is_said_before_its_settings(tmp_path: Path) -> None:

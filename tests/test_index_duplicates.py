@@ -112,6 +112,10 @@ def test_many_copies_are_one_group_and_come_first(collection: Collection, monkey
     assert [len(group.others) for group in groups] == [200, 1]
     assert sum(other.identical for other in groups[0].others) == 199
     assert steps[-1] == (204, 204)
+    steps.clear()
+    near_duplicates(collection, 0.99, twins=lambda *_: True, progress=lambda done, total: steps.append((done, total)))
+    assert any(done % 7 for done, _ in steps[:-1]), "said of images whose files are compared, not of batches alone"
+    assert steps == sorted(steps)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -53,6 +53,7 @@ def test_folders_follow_other_labels_and_changed_images(world: World, tmp_path: 
     world.run(to=str(world.to), how=how)
     world.run(["red|green", "blue"], to=str(world.to), how=how)
     assert world.sorted() in ({"red/red.png", "red/green.png", "blue/blue.png"},)
+    assert sorted(path.name for path in world.to.iterdir()) == ["blue", "red"]
     changes = world.undo()
     assert not changes.failed
     shutil.rmtree(world.data)
@@ -284,3 +285,18 @@ def test_labels_make_safe_names_one_to_one() -> None:
             assert not part.endswith((".", " "))
     assert str(folders["animal/dog"]) == "animal/dog"
     assert (folder_name("50%"), folder_name("a:b"), folder_name("CON")) == ("50%25", "a%3Ab", "%43ON")
+
+
+def test_a_folder_that_holds_nothing_any_more_goes_once_what_stayed_in_it_is_gone(world: World, tmp_path: Path) -> None:
+    world.add_colours(1)
+    world.run(to=str(world.to))
+    theirs, edited = world.to / "green" / "notes.txt", world.to / "red" / "red.png"
+    theirs.write_text("mine")
+    (world.to / "blue" / ".DS_Store").touch()  # as a file manager leaves them
+    edited.write_bytes(b"edited")
+    changes = world.undo()
+    assert [failed.path for failed in changes.failed] == [str(edited)]
+    assert {path.name for path in world.to.iterdir()} == {"green", "red"}
+    edited.unlink()
+    assert not world.undo().failed
+    assert {path.name for path in world.to.iterdir()} == {"green"}, "somebody's own file keeps its folder"

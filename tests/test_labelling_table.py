@@ -13,7 +13,7 @@ from encoder.encoder import Encoder
 from encoder.zero_shot.prompts import DEFAULT_TEMPLATES, Label
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.labeller import Labeller, build_labeller
-from labelling.outputs.table import LabelTable, open_table, write_rows
+from labelling.outputs.table import LabelTable, check_table, open_table, write_rows
 from labelling.rows import LabelReport, Listed, images_below, label_images
 
 
@@ -99,3 +99,15 @@ def test_a_name_that_a_spreadsheet_would_calculate_stays_a_path(
     assert [Path(path) for path in paths] == [Path(name) for name in names]
     assert all(Path(path).exists() for path in paths)
     assert {row["label"] for row in read(tmp_path / "labels.csv")} == {"'=red"}
+
+
+def test_a_table_of_labels_is_known_however_a_spreadsheet_saved_it(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    for text in ("path,label,score\n", "path;label;score\r\na.jpg;hat;0.5\r\n"):
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            table.write_text(text, encoding)
+            check_table(table, "--out")
+    for other in ("image,title\n", "path,label\n", "[]", "\0"):
+        table.write_text(other)
+        with pytest.raises(InputError, match="is no table of labels"):
+            check_table(table, "--out")

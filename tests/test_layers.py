@@ -115,7 +115,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "training.evaluation": {"training.data"},
     "training.loss.losses": set(),
     "training.loss.forces": {"training.loss.losses", "training.evaluation.geometry", "training.evaluation.warnings"},
-    "training.reading": {"training.run_folder"},
+    "training.reading": {"training.config", "training.run_folder"},
     "training.run_folder": set(),
     "service.telemetry": {"service.settings"},
     "service.http": {
@@ -231,7 +231,8 @@ def test_a_service_brings_no_open_clip_and_of_the_training_only_what_looks_at_lo
     brought = {name for name in asked.stdout.split() if name.startswith(("training.", "open_clip"))}
     evaluation = {f"training.evaluation{part}" for part in ("", ".geometry", ".metrics", ".warnings")}
     loss = {f"training.loss{part}" for part in ("", ".forces", ".losses")}
-    allowed = {*loss, "training.run_folder", *evaluation}
+    settings = {"training.config", "training.data", "training.data.keys", "training.run_folder"}
+    allowed = {*loss, *settings, *evaluation}
     assert {name for name in brought if not lies_in(name, "training.reading")} <= allowed
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from glimpse_here import glimpse_here
 from run_folders import run_folder
 from test_training_report import EVIL, Page
 
@@ -16,6 +18,7 @@ from glimpse.cli import perform
 from training.config import TrainConfig
 from training.reading.comparison import differing, headline, objections, read_runs, rows, verdict
 from training.records.comparison_page import write_page
+from training.records.report import write_report
 from training.train import train
 
 
@@ -36,6 +39,32 @@ def test_what_came_of_each_run_and_which_settings_differ(tmp_path: Path) -> None
     assert verdict(read_runs([b, a])[0]) == f"{ahead}."
     assert objections(runs) == []
     assert runs[1].minutes == [0.5, 1.0, 1.5]
+
+
+def test_a_setting_that_nobody_gave_is_shown_as_it_counted(tmp_path: Path) -> None:
+    short, long = ({"epochs": epochs, "batch_size": 64} for epochs in (5, 20))
+    folders = [
+        run_folder(tmp_path / name, [0.1, 0.6], held_out="/1.png", **settings)
+        for name, settings in {"short": short, "long": long, "pull": {**short, "loss": "triplet", "lr": 1e-3}}.items()
+    ]
+    kept = json.loads((folders[0] / "train_config.json").read_text())
+    (folders[0] / "train_config.json").write_text(json.dumps({**kept, "optimizer": None} | {"of": "another version"}))
+    odd = differing(read_runs([folders[0], folders[1]])[0])
+    assert odd["lr"] == [None, 5e-4]  # what cannot be read as settings is shown as it lies there
+    (folders[0] / "train_config.json").write_text(json.dumps(kept))
+    assert differing(read_runs(folders)[0]) == {
+        "temperature": ["learned", "learned", None],
+        "loss": ["info-nce", "info-nce", "triplet"],
+        "margin": [None, None, 0.2],
+        "epochs": [5, 20, 5],
+        "lr": [5e-4, 5e-4, 1e-3],
+        "optimizer": ["muon", "muon", "adamw"],
+        "grounds": [0.0, 0.4, 0.0],
+        "word_dropout": [0.0, 0.5, 0.0],
+    }
+    said = glimpse_here("compare", *folders).stdout
+    assert re.search(r"^lr +0\.0005 +0\.0005 +0\.001 *$", said, re.MULTILINE), said
+    assert "<dt>lr</dt><dd>0.0005</dd>" in write_report(folders[0]).read_text()
 
 
 def test_what_does_not_compare_is_said(tmp_path: Path) -> None:

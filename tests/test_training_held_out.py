@@ -44,6 +44,12 @@ def table_of(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
+def as_excel_saves_it(path: Path) -> None:
+    rows = list(csv.reader(io.StringIO(path.read_text("utf-8"), newline="")))
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+
+
 def before_training(events: list[Event]) -> dict[str, Any]:
     return next(event.metrics for event in events if isinstance(event, Epoch))
 
@@ -59,6 +65,8 @@ def test_any_model_is_measured_on_what_a_run_holds_out(
     said = json.loads(capsys.readouterr().out)
     assert said["n_images"] == len(held_out.pairs)
     assert said["text_to_image"] == before_training(events)["text_to_image"]
+    as_excel_saves_it(run / "held_out.csv")
+    assert read_held_out(run)[1].pairs == held_out.pairs
 
 
 @pytest.mark.parametrize("kind", ["folders", "folders in Latin-1", "images", "images in Latin-1", "captions", "labels"])
@@ -124,6 +132,8 @@ def test_what_is_held_out_of_shards_is_found_again(tiny_run: Path, tmp_path: Pat
     config, held_out = read_held_out(tmp_path / "run")
     assert held_out.pairs == open_source(config).val
     assert before_training(events)["n_images"] == 6
+    as_excel_saves_it(tmp_path / "run" / "held_out.csv")
+    assert read_held_out(tmp_path / "run")[1].pairs == held_out.pairs
 
     given = settings_of(tmp_path / "{0..1}.tar", tmp_path / "other", model=model, val=str(tmp_path / "2.tar"))
     started = next(iter(train(given)))

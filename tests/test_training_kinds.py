@@ -347,7 +347,7 @@ def test_a_run_that_ends_below_its_start_says_so(
         ({"chunk_size": 0}, "--chunk-size 0 is out of range"),
         ({"lr": float("inf")}, "--lr inf is out of range"),
         ({"mining": "batch-hard"}, "--mining needs --loss triplet"),
-        ({"templates": ("a {}",)}, "--template needs --folders"),
+        ({"templates": ("a {}",)}, "--template needs class folders, by --folders"),
         ({"label_key": "x", "multi_positive": False}, "--label-key needs"),
     ],
 )

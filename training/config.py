@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import InitVar, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -132,8 +132,9 @@ class TrainConfig:
     track: tuple[str, ...] = _option(
         (), f"Also tell {', '.join(TRACKERS[:-1])} or {TRACKERS[-1]}; repeatable. OUT/log.jsonl is always written."
     )
+    begun: InitVar[bool] = False  # read from its run folder: a setting that does nothing is let be, as it was then
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, begun: bool) -> None:
         if (self.model is None) == (self.init is None):
             raise InputError("give either --model REF to fine-tune or --init CONFIG to start from random weights")
         for name, options in (("loss", LOSSES), ("mining", MINING)):
@@ -144,6 +145,21 @@ class TrainConfig:
         if unknown := [name for name in self.track if name not in TRACKERS]:
             raise InputError(f"--track {unknown[0]}: there is no such one; choose {', '.join(TRACKERS)}")
         self._check_ranges()
+        if not begun:
+            self._check_use()
+        if self.lock_image and (self.lock_text or self.images_only) and self.unlocked_groups == 0:
+            raise InputError("with both towers locked there is nothing to train; let one of them learn")
+        if self.model is not None and Path(self.model).resolve() == Path(self.out).resolve():
+            raise InputError(f"--out {self.out} is the model to start from, and would be overwritten; choose another")
+
+    def _check_use(self) -> None:
+        """InputError for a setting that would do nothing."""
+        for source in filter(None, (self.pairs, self.val) if self.folders else ()):
+            if is_shards(source) or Path(source).is_file():
+                raise InputError(
+                    f"{source}: not a folder; --folders takes a folder of class folders. "
+                    "Leave it out to read a table or shards"
+                )
         for flag, given, needs, there in (
             ("--temperature", self.temperature is not None, "a loss with a softmax or sigmoid", self.uses_scale),
             ("--margin", self.margin is not None, "--loss contrastive or triplet", not self.uses_scale),
@@ -155,7 +171,7 @@ class TrainConfig:
                 self.locked != () and not self.lora,
             ),
             ("--mining", self.mining != "semi-hard", "--loss triplet", self.loss == "triplet"),
-            ("--template", self.templates != (), "--folders", self.folders),
+            ("--template", self.templates != (), "class folders, by --folders", self.folders),
             ("--label-key", self.label_key is not None, "a table or shards, and --multi-positive", self.uses_labels),
             ("--negative-key", self.negative_key is not None, "a loss with captions", not self.images_only),
             (
@@ -172,10 +188,6 @@ class TrainConfig:
                 raise InputError(f"{flag} needs {needs}")
         if self.val is not None and self.val_fraction != VAL_FRACTION:
             raise InputError("--val says what is held out, so --val-fraction has nothing to say; leave out one of them")
-        if self.lock_image and (self.lock_text or self.images_only) and self.unlocked_groups == 0:
-            raise InputError("with both towers locked there is nothing to train; let one of them learn")
-        if self.model is not None and Path(self.model).resolve() == Path(self.out).resolve():
-            raise InputError(f"--out {self.out} is the model to start from, and would be overwritten; choose another")
 
     def _check_ranges(self) -> None:
         for name, allowed, holds in (
@@ -272,10 +284,22 @@ class TrainConfig:
         """CLIP's light crop for pairs; SimCLR's strong views where they are all there is to learn from."""
         from training.data.augment import Augmentation  # which needs torch, and a command line has none
 
-        if self.images_only:
-            jitter = 0.4 if self.color_jitter is None else self.color_jitter
-            return Augmentation(self.min_crop or 0.2, flip=True, color_jitter=jitter, grounds=self.used_grounds)
-        return Augmentation(self.min_crop or 0.9, self.flip, self.color_jitter or 0.0, self.used_grounds)
+        return Augmentation(self.used_min_crop, self.used_flip, self.used_color_jitter, self.used_grounds)
+
+    @property
+    def used_min_crop(self) -> float:
+        """The smallest part of an image that a random crop keeps."""
+        return self.min_crop or (0.2 if self.images_only else 0.9)
+
+    @property
+    def used_flip(self) -> bool:
+        """Whether every second image is mirrored."""
+        return self.flip or self.images_only
+
+    @property
+    def used_color_jitter(self) -> float:
+        """The strength of random colours."""
+        return self.color_jitter if self.color_jitter is not None else (0.4 if self.images_only else 0.0)
 
     @property
     def learns_by_heart(self) -> bool:
@@ -321,20 +345,44 @@ class TrainConfig:
         """
         path = folder / TRAIN_CONFIG
         try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if "shard" in values:  # as it was called at first
-                values["fsdp"] = values.pop("shard")
-            if values.pop("tensorboard", False):  # likewise
-                values["track"] = ("tensorboard",)
-            for name, at_first in (("optimizer", "adamw"), ("grounds", 0.0), ("word_dropout", 0.0)):
-                values.setdefault(name, at_first)  # what the state to resume is of, if there was no such setting yet
-            unknown = values.keys() - {setting.name for setting in fields(cls)}
-            if unknown:
-                raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")
-            values |= {name: tuple(values.get(name, ())) for name in ("templates", "exclude", "track")}  # lists in JSON
-            values["out"] = str(folder)  # it may have been moved
-            return cls(**values)
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            return cls._of_kept({**kept, "out": str(folder)})  # it may have been moved
         except (FileNotFoundError, NotADirectoryError) as error:
             raise TrainingError(f"{folder}: not a training run; there is no {path}") from error
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise TrainingError(f"{folder}: not a training run that can be resumed ({error})") from error
+
+    @classmethod
+    def _of_kept(cls, values: dict[str, Any]) -> TrainConfig:
+        """Of what `save` wrote, by whatever version. ValueError, TypeError, AttributeError: it does not fit."""
+        if "shard" in values:  # as it was called at first
+            values["fsdp"] = values.pop("shard")
+        if values.pop("tensorboard", False):  # likewise
+            values["track"] = ("tensorboard",)
+        for name, at_first in (("optimizer", "adamw"), ("grounds", 0.0), ("word_dropout", 0.0)):
+            values.setdefault(name, at_first)  # what the state to resume is of, if there was no such setting yet
+        unknown = values.keys() - {setting.name for setting in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")
+        values |= {name: tuple(values.get(name, ())) for name in ("templates", "exclude", "track")}  # lists in JSON
+        return cls(**values, begun=True)
+
+
+def in_effect(kept: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a `train_config.json` with what None stood for in that run; as they are where they do not fit."""
+    try:
+        config = TrainConfig._of_kept(dict(kept))
+        return kept | {
+            "image_size": config.image_size or "the model's own",
+            "temperature": config.temperature or ("learned" if config.uses_scale else None),
+            "margin": None if config.uses_scale else config.used_margin,
+            "optimizer": config.used_optimizer,
+            "lr": config.peak_lr,
+            "min_crop": config.used_min_crop,
+            "flip": config.used_flip,
+            "grounds": config.used_grounds,
+            "color_jitter": config.used_color_jitter,
+            "word_dropout": config.used_word_dropout,
+        }
+    except (InputError, ValueError, TypeError, AttributeError):
+        return kept

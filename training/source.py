@@ -56,14 +56,15 @@ class Source:
         return {pair.label for pair in (*self.train, *self.val) if pair.label is not None}
 
 
-def open_source(config: TrainConfig) -> Source:
-    """Read and split what `config.pairs` names.
+def open_source(config: TrainConfig, *, begun: bool = False) -> Source:
+    """Read and split what `config.pairs` names; of a run that was `begun`, a setting that does nothing is let be.
 
     Raises:
         InputError: it cannot be used, or a setting is of another kind of source.
         TrainingError: nothing of it can be held out.
     """
-    _check_settings(config)
+    if not begun:
+        _check_settings(config)
     held_out = _held_out(config) if config.val is not None else None
     if is_shards(config.pairs):
         return _open_shards(config, held_out)
@@ -230,7 +231,8 @@ def open_pairs(
             return _images_of(found) if images_only else found
         return read_images(path, rules) if images_only else read_sidecars(path, rules)
     if folders:
-        raise InputError(f"{path}: not a folder; --folders takes a folder of class folders, as in {path}/cat/1.jpg")
+        what = "not a folder" if path.exists() else "no such folder"
+        raise InputError(f"{path}: {what}; --folders takes a folder of class folders, as in {path}/cat/1.jpg")
     if images_only:
         return _images_of(read_pairs(path, keys.images_only(), images_root=images_root))
     return read_pairs(path, keys, images_root=images_root)

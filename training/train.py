@@ -63,7 +63,7 @@ def train(
             raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
         if not (out / TRAIN_CONFIG).exists():
             _check_free(out)
-        source = open_source(config)
+        source = open_source(config, begun=resume)
         if source.n_train < config.batch_size:
             remedy = (
                 f"lower --batch-size to {max(2, source.n_train // 4)}"

@@ -32,6 +32,7 @@ _KINDS = (
     ((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf", b"Rar!"), "compressed; unpack it first"),
     ((b"\xff\xd8\xff", b"\x89PNG", b"GIF8"), "a picture; give the folder that it is in, or a table that names some"),
 )
+_TWO_BYTES = re.compile(rb"(?:[^\0]\0){4}|(?:\0[^\0]){4}", re.DOTALL)  # a character, as all of ASCII in UTF-16
 _WEB_PAGE = re.compile(rb"\s*<(?:!doctype html|html|head|table)\b", re.I)
 _IN_ZIP = (
     ("xl/", "an Excel workbook; save it as CSV (UTF-8)"),
@@ -55,7 +56,9 @@ def what_it_is(path: Path) -> str | None:
         return next(found, "a ZIP archive; unpack it first")
     if _WEB_PAGE.match(head):
         return "a web page; save its table as CSV (UTF-8)"
-    return next((said for starts, said in _KINDS if head.startswith(starts)), None)
+    if said := next((said for starts, said in _KINDS if head.startswith(starts)), None):
+        return said
+    return "text in UTF-16 without the mark that tells it; save it as UTF-8" if _TWO_BYTES.match(head) else None
 
 
 def no_table(path: Path, opened: Path) -> InputError:
@@ -63,8 +66,8 @@ def no_table(path: Path, opened: Path) -> InputError:
     if said := what_it_is(opened):
         return InputError(f"{path}: {said}")
     return InputError(
-        f"{path}: not text in UTF-8{_first_broken_line(opened)}; save it as UTF-8, or give a table instead: CSV, TSV "
-        "or JSON Lines with a row an image, as in image,title"
+        f"{path}: not text in UTF-8{_first_broken_line(opened)}; save it as UTF-8 (Excel: CSV UTF-8), or give a table "
+        "instead: CSV, TSV or JSON Lines with a row an image, as in image,title"
     )
 
 

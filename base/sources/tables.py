@@ -40,6 +40,7 @@ class Table:
     """A table that is read from its begin to its end; of a JSON array all is in memory meanwhile.
 
     Attributes:
+        columns: of a CSV, in their order; none of JSON.
         left_out: rows that could not be read; complete when all rows were.
     """
 
@@ -57,6 +58,7 @@ class Table:
         """
         self.path = path
         self._opened = opened or path
+        self.columns: list[str] = []
         self.left_out = LeftOut()
         self._flags = flags
         with self._reading():
@@ -72,11 +74,11 @@ class Table:
         self._json = head.lstrip()[:1] if head.lstrip()[:1] in ("{", "[") else ""
         if not self._json:
             self._delimiter = _delimiter(head, [name for name, _ in flags])
-            self._columns: list[str] = next((cells for _, cells in self._cells()), [])
-            self._check(self._columns)
-            twice = [name for name in self._columns if name and self._columns.count(name) > 1]
+            self.columns = next((cells for _, cells in self._cells()), [])
+            self._check(self.columns)
+            twice = [name for name in self.columns if name and self.columns.count(name) > 1]
             if each_once and twice:
-                raise repeated(path, self._columns, twice[0])
+                raise repeated(path, self.columns, twice[0])
 
     def rows(self) -> Iterator[Row]:
         """The rows in their order.
@@ -109,6 +111,8 @@ class Table:
             yield
         except UnicodeError as error:
             raise no_table(self.path, self._opened) from error
+        except IsADirectoryError as error:
+            raise InputError(f"{self.path}: a folder; give a table: CSV, TSV or JSON Lines") from error
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise InputError(f"{self.path}: cannot be read as a table ({why})") from error
@@ -118,10 +122,10 @@ class Table:
         cells_below = self._cells()
         next(cells_below, None)
         for where, cells in cells_below:
-            if any(cell.strip() for cell in cells[len(self._columns) :]):
+            if any(cell.strip() for cell in cells[len(self.columns) :]):
                 self.left_out.add(TOO_MANY, where)
             else:
-                yield Row(where, dict(zip(self._columns, cells, strict=False)))
+                yield Row(where, dict(zip(self.columns, cells, strict=False)))
 
     def _cells(self) -> Iterator[tuple[str, list[str]]]:
         """The rows of a CSV that are not empty, the header first.

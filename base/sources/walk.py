@@ -191,7 +191,8 @@ class _Walk:
             try:
                 status = path.stat()
             except OSError as error:
-                self._on_error(path, error.strerror or str(error))
+                leads_nowhere = isinstance(error, FileNotFoundError) and path.is_symlink()
+                self._on_error(path, "a link that leads nowhere" if leads_nowhere else error.strerror or str(error))
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield path, status

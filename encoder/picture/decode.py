@@ -26,6 +26,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from base.errors import ImageError, InputError
+from base.sources.rules import is_in_icloud
 from encoder.picture.bounds import (
     BEYOND_PIXELS,
     JPEG2000_PIXELS,
@@ -168,6 +169,8 @@ def read_bytes(path: str | Path) -> bytes:
             raise ImageError(path, f"the file has {size / 2**20:,.0f} MiB; the limit is {MAX_FILE_BYTES >> 20} MiB")
         return path.read_bytes()
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and is_in_icloud(path):
+            raise ImageError(path, "is in iCloud alone; download it to this machine first") from error
         raise ImageError(path, error.strerror or str(error)) from error
 
 

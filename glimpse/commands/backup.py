@@ -89,7 +89,7 @@ def backup(
     if json:
         console.print_json({"file": str(file), **_content(manifest, file), "removed": [str(path) for path in removed]})
         return
-    console.out.print(f"{data} kept in {file}: {_summary(manifest, file)}")
+    console.beside(file).print(f"{data} kept in {file}: {_summary(manifest, file)}")
     for path in removed:
         console.out.print(f"removed {path}")
 

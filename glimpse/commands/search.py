@@ -99,6 +99,7 @@ def search(
     What is found can go on: paths into a pipe (-0); files into a folder, numbered, overwriting none (--copy-to, with
     --url too, or --link-to); small pictures onto a page (--sheet); the best image, or the page, into a viewer (--open).
     """
+    from base.files import is_stdout
     from glimpse import console
 
     names = list(dict.fromkeys(collection or ["images"]))
@@ -152,7 +153,7 @@ def search(
             console.print_json(said | ({"files": [str(path) for path in placed.files]} if placed else {}))
         elif null:
             print_null(found.hits, placed)
-        else:
+        elif sheet is None or not is_stdout(sheet):  # which has the page
             print_table(found, names, shape, files)
         if placed:
             after.tell(placed)

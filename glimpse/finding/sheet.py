@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from base.files import whole_file
+from base.files import out_file
 from base.page import page, tiles
 from base.words import counted
 from glimpse.console import shown_as
@@ -49,7 +49,7 @@ def write_sheet(
         f'<header><p class="soft">glimpse search</p><h1>{_safe(asked)}</h1><p class="verdict">{found}</p></header>',
         tiles(shown),
     ]
-    with whole_file(path) as part:
+    with out_file(path) as part:
         part.write_bytes(page(shown_as(asked, terminal=True), parts).encode("utf-8", "replace"))
     return sum(picture is None for picture, hit in zip(pictures, hits, strict=True) if hit["modality"] == "image")
 

@@ -59,7 +59,9 @@ def run(what: What, outputs: OutputsAsked, wanted: Wanted) -> None:
             with output(STDOUT) as table:
                 table.write(run.images())
         kept = None if nothing_kept else data
-        view.print_report(report, outputs, dry=wanted.dry, as_json=wanted.as_json, kept=kept)
+        view.print_report(
+            report, outputs, dry=wanted.dry, as_json=wanted.as_json, kept=kept, rows_told=wanted.to_stdout
+        )
     if report.failures or not report.labels.labelled + report.labels.abstained:
         raise typer.Exit(1)
 

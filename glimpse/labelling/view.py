@@ -13,6 +13,8 @@ from glimpse import console
 from glimpse.options import DATA
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from labelling.outputs.asked import OutputsAsked
     from labelling.rows import LabelReport
     from labelling.runs.journal import Changes, Failure
@@ -42,8 +44,10 @@ def print_labels(report: LabelReport, files: Sequence[str], *, as_json: bool) ->
         _print_counts(report)
 
 
-def print_report(report: RunReport, outputs: OutputsAsked, *, dry: bool, as_json: bool, kept: Path | None) -> None:
-    """What a run did, or would do; `kept` is the data folder that keeps it."""
+def print_report(
+    report: RunReport, outputs: OutputsAsked, *, dry: bool, as_json: bool, kept: Path | None, rows_told: bool = False
+) -> None:
+    """What a run did, or would do; `kept` is the data folder that keeps it, `rows_told`: its rows were printed."""
     labels = report.labels
     if as_json:
         would = outputs.files if dry and labels.labelled + labels.abstained else ()
@@ -68,7 +72,7 @@ def print_report(report: RunReport, outputs: OutputsAsked, *, dry: bool, as_json
         where = f" --data {kept}" if kept != DATA else ""
         console.err.print(f"run {report.id}; glimpse label --undo {report.id}{where} takes it back")
     if kept and labels.labelled + labels.abstained:
-        _print_counts(labels)
+        _print_counts(labels, console.err if rows_told else console.out)
 
 
 def print_outputs(report: RunReport) -> None:
@@ -141,10 +145,10 @@ def _print_left_out(report: LabelReport) -> None:
     console.print_cut_off(report.cuts)
 
 
-def _print_counts(report: LabelReport) -> None:
+def _print_counts(report: LabelReport, to: Console = console.out) -> None:
     counts = sorted(report.per_label.items(), key=lambda item: -item[1])
     rows = counts + [(NONE, report.abstained)] * bool(report.abstained)
-    console.out.print(console.table("label", "images", rows=rows))
+    to.print(console.table("label", "images", rows=rows))
 
 
 def _print_outputs(report: RunReport, *, dry: bool) -> None:

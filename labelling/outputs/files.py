@@ -16,6 +16,8 @@ from pathlib import Path
 from base.files import file_sha256, fsync_file, whole_file
 from labelling.outputs.output import NotDone
 
+LEFT_BY_VIEWERS = {".DS_Store", "Thumbs.db"}
+
 
 def stamp_of(path: Path, status: os.stat_result | None = None) -> str:
     """A file as it is now: one of another content has another stamp; moved on its disk it keeps it. "": none there."""
@@ -42,8 +44,12 @@ def make_folder(path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder, unless there is something in it."""
+    """Remove a folder, unless there is something in it; what a file manager leaves where it has looked is nothing."""
     try:
+        found = os.listdir(path)  # noqa: PTH208  names alone
+        if set(found) <= LEFT_BY_VIEWERS:
+            for name in found:
+                (path / name).unlink()
         path.rmdir()
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR):

@@ -55,7 +55,7 @@ class Folders(ChangesImages):
         if to.exists() and not to.is_dir():
             raise InputError(f"--to {to}: a file; give a folder")
         self.name = f"folders {how} {to}"
-        self.to, self.how = to, how
+        self.to, self.how, self.moves = to, how, how == "move"
         self._folders = folders_of(labels)
         self._taken: set[Path] = set()  # names that were planned; they may not be there yet
         self._last: dict[Path, int] = {}  # the number that a name got last, for a thousand of one name

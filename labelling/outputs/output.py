@@ -94,11 +94,13 @@ class ChangesImages(ABC):
         name: what a run's journal calls it; the same for the same output.
         kinds: its steps.
         on_disk: whether they change files.
+        moves: whether images themselves are moved, one step from where the last has put them.
     """
 
     name: str
     kinds: ClassVar[tuple[type[Step], ...]]
     on_disk: ClassVar[bool] = True
+    moves: bool = False
 
     @abstractmethod
     def wanted(self, image: Labelled, stamp: str) -> str:

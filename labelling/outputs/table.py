@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Self, TextIO
 
 from base.errors import InputError
+from base.files import is_stream, to_open
+from base.sources.tables import Table
 from labelling.outputs.output import Listing
 from labelling.rows import Labelled, LabelReport, Listed
 
 HEADER = ("path", "label", "score")
-_FIRST = ",".join(HEADER).encode()
 FORMULA = tuple("=+-@\t\r")  # a spreadsheet takes what begins so for a formula
 
 
@@ -86,16 +87,19 @@ def write_table(part: Path, listing: Listing) -> None:
 
 def check_table(path: Path, option: str) -> None:
     """InputError for a file that is there and is no table of labels: what it holds would be lost."""
-    if not path.is_file() or not path.stat().st_size:
+    if is_stream(path) or not path.is_file() or not path.stat().st_size:
         return
-    with path.open("rb") as file:
-        if file.read(len(_FIRST)) != _FIRST:
-            raise InputError(f"{option} {path}: is there already, and is no table of labels; choose another name")
+    try:
+        is_ours = Table(path, ()).columns == list(HEADER)
+    except InputError:
+        is_ours = False
+    if not is_ours:
+        raise InputError(f"{option} {path}: is there already, and is no table of labels; choose another name")
 
 
 def open_table(path: Path) -> TextIO:
     """The file of a LabelTable, in place of what is there. OSError."""
-    return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+    return open(to_open(path), "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: PTH123
 
 
 def write_rows(

@@ -7,7 +7,9 @@ process was killed is looked at by the next one: it was done, or there is nothin
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -132,7 +134,27 @@ class Journal:
             if i % TOGETHER == 0:
                 tell(i)
         self._do(output, waiting, changes)
+        self._remove_emptied(output)
         return changes
+
+    def _remove_emptied(self, output: ChangesImages) -> None:
+        """Take back the folders that were made for images of which none is there any more.
+
+        Where images were moved on from such a folder it stays in the journal: taken back, they pass through it.
+        """
+        made = steps.folders_made(self._store, output.name)
+        times = Counter(str(kept.what) for kept in made)
+        removed: list[int] = []
+        for kept in reversed(made):
+            step = output.step_of(kept.kind, kept.what)
+            with suppress(NotDone, OSError):  # it may stay
+                output.undo(self._judged(output, step))
+            if not step.path.is_dir() and not (output.moves and times[str(kept.what)] == 1):
+                removed.append(kept.id)
+                times[str(kept.what)] -= 1
+        output.flush()
+        with self._store.writing():
+            steps.end(self._store, [(key, None) for key in removed])
 
     def _known(self, output: ChangesImages, rows: Iterable[Row]) -> Iterator[_Known]:
         """Rows with what is known of them, looked up for many at once."""
@@ -178,7 +200,10 @@ class Journal:
                     continue
                 output = self.outputs[kept.output]
                 try:
-                    output.undo(self._judged(output, output.step_of(kept.kind, kept.what)))
+                    step = output.step_of(kept.kind, kept.what)
+                    output.undo(self._judged(output, step))
+                    if kept.kind == "folder" and step.path.is_dir() and _lies_in(step.path, changes.failed):
+                        continue  # until what stays in it can be taken back
                     back.append(kept)
                 except (NotDone, OSError) as error:
                     changes.failed.append(_failure(Path(str(kept.what.get("target", ""))), error))
@@ -281,6 +306,11 @@ class Journal:
         path, origin = places[0] if back else places[1], origin or before
         stamp = stamp_of(path) if self._restamp else stamp
         self._store.place(image, path, stamp, None if path == origin else origin)
+
+
+def _lies_in(folder: Path, failed: Sequence[Failure]) -> bool:
+    """Whether one of the files that something could not be done for lies there."""
+    return any(Path(one.path).is_relative_to(folder) for one in failed)
 
 
 def _failure(path: Path, error: NotDone | OSError) -> Failure:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from base.errors import InputError
-from base.files import file_sha256, whole_file
+from base.files import file_sha256, is_stream, out_file
 from labelling.outputs.asked import write_list
 from labelling.outputs.output import Judge, Listing, NotDone
 from labelling.runs.journal import Failure
@@ -16,7 +16,7 @@ from labelling.runs.store import RunStore
 def check_lists(store: RunStore, files: Sequence[str], *, overwrite: bool) -> None:
     """InputError for a file that is there and not the run's own, unless it may be overwritten."""
     for path in map(Path, files):
-        if path.is_file() and not overwrite and not _is_own(store, path):
+        if path.is_file() and not (overwrite or is_stream(path) or _is_own(store, path)):
             raise InputError(
                 f"--out {path}: is there already, and not as this run wrote it; choose another name, or --force"
             )
@@ -26,12 +26,10 @@ def write_lists(store: RunStore, files: Sequence[str], listing: Listing) -> list
     """Write them; which they are. OSError."""
     for path in map(Path, files):
         write = write_list(path)
-        if path.exists() and not path.is_file():  # a pipe, a device
-            write(path, listing)
-            continue
-        with whole_file(path) as part:
+        with out_file(path) as part:
             write(part, listing)
-            _claim(store, path, file_sha256(part))  # before it has its name: a kill may come in between
+            if not is_stream(path):  # what went into one is nobody's
+                _claim(store, path, file_sha256(part))  # before it has its name: a kill may come in between
     return list(files)
 
 

@@ -54,6 +54,13 @@ def steps_of(store: RunStore, output: str, image: int) -> list[KeptStep]:
     return _steps(store, "WHERE image = :image AND output = :output AND done ORDER BY id", image=image, output=output)
 
 
+def folders_made(store: RunStore, output: str) -> list[KeptStep]:
+    """The folders that an output has made, in the order it did; they are of no image alone."""
+    return _steps(
+        store, "WHERE image IS NULL AND output = :output AND kind = 'folder' AND done ORDER BY id", output=output
+    )
+
+
 def last_steps(store: RunStore, before: int | None = None, limit: int = 256) -> list[KeptStep]:
     """The last steps, the newest first, from below an id; those that are damaged as well, without what they did."""
     return _read(store, "WHERE id < :before ORDER BY id DESC LIMIT :limit", before=before or 1 << 62, limit=limit)

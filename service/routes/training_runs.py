@@ -77,7 +77,7 @@ def get_one(run: RunDep, told: ToldDep, request: Request) -> TrainingRunDetails:
     report = f"{router.prefix}/{quote(run.name)}/report" if told.places and report_of(run) else None
     details = TrainingRunDetails(
         **TrainingRunDetails.told(run, has_model=has_model(run)),
-        settings=run.config,
+        settings=run.settings,
         tables=[MeasureTable.of(table) for table in run.tables],
         report_url=report and signs(request, SIGNED)(report),
     )

@@ -84,7 +84,8 @@ def classification_metrics(scores: Scores, truth: Sequence[int], labels: Sequenc
     """Accuracy of (n_images, n_labels) scores against the true label of each image.
 
     Returns:
-        `{"n_images", "top1", "top5", "per_class": {label: top1}}`, labels without an image left out.
+        `{"n_images", "n_labels", "top1", "top5", "per_class": {label: top1}}`; of the last, labels without an image
+        are left out.
     """
     true = np.asarray(truth)
     relevant = np.zeros(scores.shape, bool)
@@ -92,6 +93,7 @@ def classification_metrics(scores: Scores, truth: Sequence[int], labels: Sequenc
     ranks = first_relevant_ranks(scores, relevant)
     return {
         "n_images": len(true),
+        "n_labels": len(labels),
         "top1": float((ranks <= 1).mean()),
         "top5": float((ranks <= 5).mean()),
         "per_class": {label: float((ranks[true == i] <= 1).mean()) for i, label in enumerate(labels) if i in true},

@@ -94,9 +94,9 @@ def _spread(share: float, number: float) -> float:
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """The settings that are not the same in all runs, each with its value of each."""
-    names = dict.fromkeys(name for run in runs for name in run.config if name not in NOT_RESULTS)
-    values = {name: [run.config.get(name) for run in runs] for name in names}
+    """The settings that are not the same in all runs, each with what counted in each."""
+    names = dict.fromkeys(name for run in runs for name in run.settings if name not in NOT_RESULTS)
+    values = {name: [run.settings.get(name) for run in runs] for name in names}
     return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
 
 

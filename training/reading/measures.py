@@ -66,8 +66,9 @@ def before_and_after(start: Record, best: Record) -> list[Table]:
 
 
 def telling(metrics: Record) -> dict[str, str]:
-    """NUMBERS that say something: among five classes or fewer the right one always is, so top-5 accuracy does not."""
-    of_few = number(metrics, "top5") == 1 and len(group(metrics.get("per_class"))) <= 5
+    """NUMBERS that say something: among five labels or fewer the right one always is, so top-5 accuracy does not."""
+    labels = number(metrics, "n_labels") or len(group(metrics.get("per_class")))  # of an older run those with an image
+    of_few = number(metrics, "top5") == 1 and labels <= 5
     return {key: name for key, name in NUMBERS.items() if not (of_few and key == "top5")}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from base.files import file_sha256
+from training.config import in_effect
 from training.reading.measures import Record, Table, before_and_after, number
 from training.run_folder import HELD_OUT, LOG, METRICS, TRAIN_CONFIG, read_json, read_log
 
@@ -45,6 +46,11 @@ class Run:
         known = [one for one in epochs if isinstance(one, dict)] if isinstance(epochs, list) else []
         measured = [one for one in known if isinstance(one.get("epoch"), int)]
         return cls(name, out, read_json(out / TRAIN_CONFIG), measured, result)
+
+    @cached_property
+    def settings(self) -> Record:
+        """`config` with what None stood for."""
+        return in_effect(self.config)
 
     @cached_property
     def steps(self) -> list[Record]:

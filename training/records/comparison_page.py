@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from base.charts import COLOURS, Series, line_chart
-from base.files import whole_file
+from base.files import out_file
 from base.page import figures, page, pictures, section, table, warnings_note
 from encoder.image import thumbnail_uri
 from training.evaluation.answers import Answer
@@ -32,7 +32,7 @@ def write_page(path: Path, runs: Sequence[Run], answers: Sequence[Answer] = ()) 
         section("The same queries", "".join(map(_answer, answers)), SAME_QUERIES),
         section("Warnings", table("", ("run", "warning"), _warnings(runs))),
     ]
-    with whole_file(path) as part:
+    with out_file(path) as part:
         part.write_bytes(page(f"{names}: training runs", parts).encode("utf-8", "replace"))  # a path may hold any bytes
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from encoder.model.hub.published import on_hub
 from encoder.model.weights import CONFIG
+from training.config import in_effect
 from training.reading.measures import GROUPS, Record, group, number, telling
 from training.run_folder import METRICS, TRAIN_CONFIG, artefact, read_json
 
@@ -59,7 +60,8 @@ def _lines(out: Path) -> Iterator[str]:
     yield f"- **Model**: {_model(out, result)}"
     yield f"- **Began with**: {start}"
     yield f"- **Data**: {_data(config, result)}"
-    settings = ", ".join(f"{key} {config[key]}" for key in TOLD if config.get(key) not in (None, False))
+    counted = in_effect(config)
+    settings = ", ".join(f"{key} {counted[key]}" for key in TOLD if counted.get(key) not in (None, False))
     yield f"- **Training**: {settings or 'not said'}, by `glimpse train`"
     yield from _figures(result)
     yield "\n## Use\n"

@@ -18,6 +18,7 @@ from base.charts import Series, histogram, line_chart
 from base.errors import TrainingError
 from base.page import figures, page, section, warnings_note
 from encoder.image import thumbnail_uri
+from training.config import in_effect
 from training.evaluation.geometry import BINS
 from training.reading.measures import (
     GROUPS,
@@ -61,7 +62,7 @@ def write_report(out: Path) -> Path:
         section("The space", figures(_space(epochs, steps, best)), SPACE, "grid"),
         section("Mixing with the start", figures(_interpolation(result.get("interpolation"))), MIXING, "grid"),
         section("Most confused", "".join(map(_confusion, result.get("confusions") or [])), CONFUSED, "grid"),
-        section("Settings", _settings(config)),
+        section("Settings", _settings(in_effect(config))),
     ]
     path = out / REPORT
     with artefact(path) as part:

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from base.errors import InputError, TrainingError
+from base.sources.tables import Table
 from training.config import TrainConfig
 from training.data.keys import Keys
 from training.data.pairs import Pair, PairSet, clean, read_pairs
@@ -28,7 +29,7 @@ def write_held_out(config: TrainConfig, pairs: Sequence[Pair], shards: Sequence[
     """Write the table of a run; `shards` are the held-out ones, whose samples `pairs` are."""
     rows: list[tuple[str, ...]]
     if shards:
-        rows = [("shard",), *((str(Path(shard).absolute()),) for shard in shards)]
+        rows = [("shard",), *((_named(Path(shard)),) for shard in shards)]
     else:
         rows = [COLUMNS]
         for pair in pairs:
@@ -36,7 +37,7 @@ def write_held_out(config: TrainConfig, pairs: Sequence[Pair], shards: Sequence[
             rows += [(_named(pair.image), caption, clean(pair.label or "")) for caption in captions or ("",)]
     with (
         artefact(Path(config.out) / HELD_OUT) as part,
-        part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as f,
+        part.open("w", encoding="utf-8", newline="") as f,
     ):
         csv.writer(f).writerows(rows)
 
@@ -67,12 +68,11 @@ def read_held_out(run: Path, images_root: Path | None = None) -> tuple[TrainConf
     config = TrainConfig.load(run)
     if not table.is_file():
         raise TrainingError(f"{table}: not there; {run} was begun before runs wrote down what they hold out")
-    with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file)
-        if next(rows, None) == ["shard"]:
-            shards = [Path(shard) for [shard] in rows]
-            return config, read_shard_pairs(_shards_now(shards, run, images_root), config.keys)
-        images = [image for row in rows if row and (image := _path_of(row[0])).is_absolute()]  # as they are written
+    kept = Table(table, ())
+    first = [next(iter(row.cells.values())) for row in kept.rows()]
+    if kept.columns == ["shard"]:
+        return config, read_shard_pairs(_shards_now([*map(_path_of, first)], run, images_root), config.keys)
+    images = [image for name in first if (image := _path_of(name)).is_absolute()]  # as they are written
     labels = replace(Keys(), label="label" if config.folders or config.label_key else None)
     if images and images_root is None and not any(map(_is_file, images)):
         raise InputError(

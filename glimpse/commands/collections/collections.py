@@ -264,4 +264,4 @@ def _print_kept(json: bool, words: str, entries: int, size: int, **named: object
     if json:
         console.print_json({**named, "entries": entries, "bytes": size})
     else:
-        console.out.print(f"{words}: {entries} entries, {size / 2**20:.1f} MiB")
+        console.beside(Path(str(named["file"]))).print(f"{words}: {entries} entries, {size / 2**20:.1f} MiB")

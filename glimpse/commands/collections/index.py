@@ -109,10 +109,11 @@ def index(
         console.prepare_queries(encoder, images=exported)
         return
     _say_what_was_not_taken(report)
+    rate = f", {report.images_per_second:.0f} images/s" if report.encoded else ""
     console.out.print(
         f"{collection}: {total} images ({report.added} added, {report.updated} updated, {report.moved} moved, "
         f"{report.removed} removed, {report.unchanged} unchanged, {len(report.skipped)} skipped) "
-        f"in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
+        f"in {report.seconds:.1f} s{rate}"
     )
     if report.skipped and not total:
         raise typer.Exit(1)

@@ -187,6 +187,7 @@ def label(
 
     The same command again labels what is new or changed since, and brings all that it wrote in step.
     """  # noqa: D301  \b has the lines below it stay lines
+    from base.files import is_stdout
     from base.sources.rules import Rules
     from glimpse.labelling import view
     from glimpse.labelling.stream import AtService, What, stream, stream_from_service
@@ -218,7 +219,8 @@ def label(
         _check_asked(asked, scores is not None)
     if (folder is None) == (collection is None):
         raise InputError("give either a folder of images, or --collection NAME")
-    files = out or ([] if to or xmp or embed or write_metadata else [STDOUT])
+    files = [STDOUT if is_stdout(path) else path for path in out or ()]
+    files = files or ([] if to or xmp or embed or write_metadata else [STDOUT])
     if json and STDOUT in files:
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
     if xmp and embed:

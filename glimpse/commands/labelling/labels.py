@@ -200,7 +200,7 @@ def calibrate(
     Half of them are fitted on, the other half says what that was worth: of the images with a score of 0.8 eight in ten
     should be right.
     """
-    from base.files import new_file
+    from base.files import is_stream, new_file
     from base.sources.rules import Rules
     from glimpse import console
     from glimpse.labelling.label_sets import calibration_of, print_calibration
@@ -214,7 +214,7 @@ def calibrate(
         refuse(context, ["force"], "overwrites the file of --report, which is not given")
     if report is not None:
         check_page(report, "calibration.html", "--report")
-        if report.exists() and not force:
+        if report.exists() and not (force or is_stream(report)):
             raise InputError(f"--report {report}: is there already; choose another name, or overwrite it with --force")
     kept = LabelSets(data)
     label_set = kept.get(name)

@@ -230,27 +230,26 @@ def result(
     import sys
 
     from base.errors import InputError
-    from base.files import write_whole
+    from base.files import is_stdout, is_stream, out_file
     from glimpse import console
     from glimpse.client import Client
     from labelling.outputs.table import check_table
 
-    if json and str(out) == "-":
+    to_stdout = str(out) == "-" or is_stdout(out)
+    if json and to_stdout:
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
-    if str(out) != "-":
+    if not to_stdout:
         check_out(out, "labels.csv")
         check_table(out, "--out")
     with Client(url) as client:
         content = client.job_result(id)
-    if str(out) == "-":
+    if to_stdout:
         sys.stdout.buffer.write(content)
         return
-    if out.exists() and content.count(b"\n") < 2:  # the header
+    if out.is_file() and not is_stream(out) and content.count(b"\n") < 2:  # the header
         raise InputError(f"{out}: left as it is, for job {id} has labelled nothing; write it elsewhere, or delete it")
-    if out.exists() and not out.is_file():  # a pipe, say, which is not to be replaced
-        out.write_bytes(content)
-    else:
-        write_whole(out, content)
+    with out_file(out) as part:
+        part.write_bytes(content)
     if json:
         console.print_json({"job": id, "out": str(out), "bytes": len(content)})
 

@@ -73,11 +73,12 @@ def compare(
         return
     console.print_left_out(left_out)
     console.print_warnings(said)
-    console.out.print(f"{verdict(found)} Before and after: {measure[0].lower()}{measure[1:]}.")
-    console.out.print(console.table(*HEAD, rows=rows(found)))
+    told = console.beside(out) if out else console.out
+    told.print(f"{verdict(found)} Before and after: {measure[0].lower()}{measure[1:]}.")
+    told.print(console.table(*HEAD, rows=rows(found)))
     if settings := differing(found):
         lines = [(name, *map(setting, values)) for name, values in settings.items()]
-        console.out.print(console.table("setting", *(run.name for run in found), rows=lines))
+        told.print(console.table("setting", *(run.name for run in found), rows=lines))
     for run in found:
         console.print_warnings([f"{run.name}: {warning}" for warning in run.warnings])
     if out is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from base.errors import InputError
+from base.files import is_stream, out_file
 from glimpse.options import (
     DATA,
     AsJson,
@@ -69,7 +70,6 @@ def mine(
     from training.data.keys import Keys
     from training.data.mine import Choice
     from training.data.pairs import read_pairs
-    from training.run_folder import artefact
 
     choice = Choice(negatives, _window(rank_window), relative_margin)
     _check_out(out, pairs)
@@ -91,16 +91,16 @@ def mine(
             for batch in negatives_of(source, encoder, known, choice):
                 found += batch
                 progress(len(found), len(known))
-    if out.exists() and not any(found):
+    if not any(found) and out.exists() and not is_stream(out):
         raise InputError(
             f"{out}: left as it is, for no negative passed: widen --rank-window or lower --relative-margin"
         )
     mined = iter(found)
     of_pairs = [next(mined) if key is not None else None for key in ids]  # None: not in the collection
-    with artefact(out) as part:
+    with out_file(out) as part:
         _write(part, _rows(file.pairs, of_pairs, keys, images_root or out.parent))
     _tell(out, collection, file, of_pairs, cut, json)
-    if not json and any(filter(None, of_pairs)):
+    if not json and any(filter(None, of_pairs)) and not is_stream(out):
         _say_what_next(out, replace(keys, captions=keys.captions[:1], negatives=("negative",)), images_root)
 
 
@@ -153,7 +153,7 @@ def _tell(
         if away
         else ""
     )
-    console.out.print(
+    console.beside(out).print(
         f"{out}: {summary['pairs']} pairs, {summary['with_negatives']} with negatives, {summary['mean_negatives']} "
         f"each on average{lone}"
     )
@@ -191,6 +191,8 @@ def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 def _check_out(out: Path, pairs: Path) -> None:
     """Refuse, before any work, a file that cannot be written or that training would not read."""
     check_out(out, "mined.jsonl")
+    if is_stream(out):
+        return
     if out.suffix.lower() != ".jsonl":
         raise InputError(f"--out {out}: what is written is JSON Lines; give a name that ends so: {out.stem}.jsonl")
     if out.resolve() == pairs.resolve():
