@@ -75,6 +75,17 @@ def test_texts_have_the_same_vectors_one_by_one_and_together(towers: TowersEncod
     assert towers.as_read(TEXTS) == plain.as_read(TEXTS)
 
 
+def test_a_text_is_fed_no_further_than_its_end(towers: TowersEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[tuple[int, ...]] = []
+    tower = towers._textual
+    spied = SimpleNamespace(run=lambda out, given: [fed.append(given["tokens"].shape), *tower.run(out, given)][1:])
+    monkeypatch.setitem(vars(towers), "_textual", spied)
+    towers.encode_texts(["a dog"])
+    towers.encode_texts(["a dog", "two red boats"])
+    towers.encode_texts(TEXTS)
+    assert fed == [(1, 4), (2, 5), (len(TEXTS), towers._towers.text.context_length)]  # type: ignore[union-attr]
+
+
 def test_many_texts_go_some_at_a_time(towers: TowersEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     together = towers.encode_texts(TEXTS)
     monkeypatch.setattr("encoder.towers.encoder.TEXTS", 3)
@@ -229,6 +240,8 @@ def test_towers_with_a_damaged_card_are_none(tiny_run: Path, cache: Path, conten
     assert towers_of("a") is None
     card.write_text(json.dumps(written))
     assert towers_of("a")
+    place_of("a").rename(place_of("b"))
+    assert towers_of("b") is None  # they are of another model
 
 
 @pytest.mark.parametrize("harm", ["a file", "a full disk"])
