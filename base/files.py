@@ -100,7 +100,8 @@ def new_folder(folder: Path, *, instead_of: Collection[str] = (), overwrite: boo
     made, old = Path(f"{part}.new"), Path(f"{part}.old")
     try:
         made.mkdir()
-        yield made
+        with _naming(folder):
+            yield made
         for file in made.iterdir():
             fsync_file(file)
         fsync_file(made)
@@ -291,7 +292,7 @@ def _locked_part(path: Path, beginning: str) -> tuple[Path, int]:
 def _taken(part: Path) -> Iterator[bool]:
     """Whether nobody else holds it; then nobody does while the block runs."""
     try:
-        fd = os.open(part, os.O_RDONLY)
+        fd = os.open(part, os.O_RDWR)  # or a network disk locks none
     except OSError as error:
         yield isinstance(error, FileNotFoundError)  # what is beside it has been left behind
         return

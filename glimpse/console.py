@@ -134,7 +134,7 @@ def prepare_queries(encoder: Encoder, *, images: bool = False) -> None:
     if kept and not (images and kept.visual is None):
         return
     from encoder.lazy import LazyEncoder
-    from encoder.towers.export import keep_towers
+    from encoder.query import keep_towers
 
     # what was asked for is done, and a search works without
     with suppress(GlimpseError, OSError, MemoryError, KeyboardInterrupt), working("preparing searches with this model"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,9 +71,28 @@ def test_a_part_that_cannot_run_is_a_row_and_the_others_go_on(cache: Path, tmp_p
 def test_what_no_longer_fits_is_stopped_or_skipped_and_says_so(cache: Path) -> None:
     rows = rows_of(run(cache, "--tiny", "--seconds", "1.1", "--only", "learning,training"))
     assert [(row["part"], row["row"], row["failed"].split(":")[0]) for row in rows] == [
-        ("training", "training", "stopped"),
+        ("training", "training", "stopped after 1 s, its share of --seconds"),
         ("learning", "learning", "skipped"),
     ]
+
+
+def test_a_part_that_hangs_leaves_the_others_their_least(cache: Path, tmp_path: Path) -> None:
+    """And what there is by then is in the file already."""
+    file, before = tmp_path / "gpu.json", tmp_path / "before.json"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, shutil, sys, time\n"
+        "if 'training' in sys.argv: os._exit(3)\n"
+        f"if 'losses' in sys.argv: shutil.copy({str(file)!r}, {str(before)!r})\n"
+        "if '--run' in sys.argv: time.sleep(60)\n"
+    )
+    parts = ["training", "losses", "service", "learning", "options"]
+    flags = ("--tiny", "--seconds", "6", "--only", ",".join(parts), "--json", str(file))
+    run(cache, *flags, PYTHONPATH=str(tmp_path))
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["part"] for row in rows] == parts
+    assert json.loads(before.read_text())["rows"] == rows[:1]
+    assert rows[0]["failed"] == "ended with 3: no word"
+    assert re.fullmatch(r"stopped after [123] s, its share of --seconds", rows[1]["failed"])
 
 
 def test_without_a_card_it_measures_nothing(cache: Path) -> None:

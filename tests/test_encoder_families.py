@@ -17,9 +17,9 @@ from tiny_world import ROOT, TINY
 
 from base.errors import ModelError
 from encoder.model.load import build_clip, load_encoder
-from encoder.query import query_encoder
+from encoder.query import keep_towers, query_encoder
 from encoder.towers.encoder import TowersEncoder
-from encoder.towers.export import LEAST_COSINE, keep_towers
+from encoder.towers.export import LEAST_COSINE
 from encoder.towers.folder import VISUAL, place_of, towers_of
 from glimpse.cli import perform
 from training.records.checkpoint import save_model

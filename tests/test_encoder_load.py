@@ -10,12 +10,14 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
 from tiny_world import TINY
+from torch.overrides import TorchFunctionMode
 
 from base.errors import InputError, ModelError, ModelUnavailable
 from encoder.image import Preprocess
@@ -181,6 +183,22 @@ def test_devices_and_precisions_are_checked(tiny_run: Path) -> None:
 def test_the_same_seed_builds_the_same_encoder(tiny_run: Path, encoder: DualEncoder) -> None:
     again = load_encoder(tiny_run, device="cpu", precision="fp32")
     assert np.array_equal(again.encode_texts(["a dog"]), encoder.encode_texts(["a dog"]))
+
+
+def test_weights_that_are_read_are_not_filled_with_random_numbers_first(tiny_run: Path, tiny_config: Path) -> None:
+    class Fills(TorchFunctionMode):
+        seen = 0
+
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.seen += function.__name__ in ("normal_", "uniform_", "trunc_normal_")
+            return function(*args, **(kwargs or {}))
+
+    with Fills() as reading:
+        load_clip(tiny_run)
+    with Fills() as building:
+        build_clip(tiny_config)
+    assert reading.seen == 0
+    assert building.seen > 10
 
 
 def test_models_share_the_tables_of_clips_tokenizer_and_each_cuts_at_its_own_length(tmp_path: Path) -> None:

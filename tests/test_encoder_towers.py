@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,10 +25,20 @@ from encoder.lazy import LazyEncoder, open_encoder
 from encoder.model.dual_encoder import DualEncoder
 from encoder.model.load import load_clip, load_encoder
 from encoder.model.text import TextTower
-from encoder.query import query_encoder
+from encoder.query import keep_towers, query_encoder
 from encoder.towers.encoder import TowersEncoder
-from encoder.towers.export import export_towers, keep_towers
-from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, VISUAL, new_towers, place_of, read_card, towers_of
+from encoder.towers.export import export_towers
+from encoder.towers.folder import (
+    CARD,
+    TEXTUAL,
+    TOKENIZER,
+    VISUAL,
+    drop_towers,
+    new_towers,
+    place_of,
+    read_card,
+    towers_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +73,17 @@ def test_texts_have_the_same_vectors_one_by_one_and_together(towers: TowersEncod
     assert np.abs(alone - expected).max() < 1e-5
     assert towers.cut_texts(TEXTS) == plain.cut_texts(TEXTS)
     assert towers.as_read(TEXTS) == plain.as_read(TEXTS)
+
+
+def test_a_text_is_fed_no_further_than_its_end(towers: TowersEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[tuple[int, ...]] = []
+    tower = towers._textual
+    spied = SimpleNamespace(run=lambda out, given: [fed.append(given["tokens"].shape), *tower.run(out, given)][1:])
+    monkeypatch.setitem(vars(towers), "_textual", spied)
+    towers.encode_texts(["a dog"])
+    towers.encode_texts(["a dog", "two red boats"])
+    towers.encode_texts(TEXTS)
+    assert fed == [(1, 4), (2, 5), (len(TEXTS), towers._towers.text.context_length)]  # type: ignore[union-attr]
 
 
 def test_many_texts_go_some_at_a_time(towers: TowersEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +121,7 @@ def test_what_killed_makers_left_goes_with_the_next_but_for_one_at_work(cache: P
             assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == -signal.SIGKILL
             assert len(left()) == 2
         with new_towers("z") as part:
-            assert left() == {at_work.name, part.name}
+            assert left() == {at_work.parent.name, part.parent.name}
     assert left() == set()
 
 
@@ -186,6 +210,17 @@ def test_many_images_go_by_towers_where_those_are_as_fast(
     assert ("_torch" in vars(encoder)) == bool(harm)
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_a_session_runs_on_the_processor_whatever_else_is_there(
+    towers: TowersEncoder, many: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, providers=None: asked.append(providers))
+    alone = TowersEncoder(Path(towers.ref), towers._towers, many=many)
+    assert (alone._visual, alone._textual) == (None, None)
+    assert asked == 2 * [["CPUExecutionProvider"]]  # on a Mac CoreML would be another, which is slower and less exact
+
+
 def test_a_session_tells_nobody(towers: TowersEncoder, tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from encoder.towers.encoder import _session; import sys; _session(Path(sys.argv[1]))"
@@ -205,15 +240,46 @@ def test_towers_with_a_damaged_card_are_none(tiny_run: Path, cache: Path, conten
     assert towers_of("a") is None
     card.write_text(json.dumps(written))
     assert towers_of("a")
+    place_of("a").rename(place_of("b"))
+    assert towers_of("b") is None  # they are of another model
 
 
-def test_what_cannot_be_kept_costs_nothing_but_time(
-    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("harm", ["a file", "a full disk"])
+def test_what_cannot_be_kept_costs_no_loading_of_the_model(
+    harm: str, tiny_run: Path, cache: Path, plain: DualEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(OSError, match="file"):
-        keep_towers(str(tiny_run), load_encoder(tiny_run).fingerprint, images=False)
+    load_encoder(tiny_run)  # known from now on
+    if harm == "a file":
+        cache.write_bytes(b"")
+    else:
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    monkeypatch.setattr("encoder.model.load.load_clip", lambda ref: pytest.fail("loaded"))
+    with pytest.raises(OSError, match="towers"):
+        keep_towers(str(tiny_run), plain.fingerprint, images=False)
+    assert not cache.is_dir() or not [*cache.iterdir()]
+
+
+@pytest.mark.parametrize("locks", ["of files", "none"])
+def test_towers_are_kept_and_swept_on_network_disks(
+    locks: str, tiny_run: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def network(fd: int, how: int) -> None:
+        """As NFS does it (flock(2)): an exclusive lock is for what is open for writing; or there are none."""
+        if locks == "none":
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        if how & fcntl.LOCK_EX and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(fd, how)
+
+    monkeypatch.setattr("fcntl.flock", network)
+    (cache / ".left").mkdir(parents=True)
+    with new_towers("at work") as at_work:
+        keep_as("a", tiny_run)
+        assert at_work.exists()
+    assert towers_of("a")
+    assert (cache / ".left").exists() == (locks == "none")
 
 
 def test_a_search_loads_no_torch(tiny_run: Path, colour_folder: Path, tmp_path: Path) -> None:
@@ -232,6 +298,10 @@ def test_a_search_loads_no_torch(tiny_run: Path, colour_folder: Path, tmp_path: 
     assert towers_of(card.fingerprint)
     hits = json.loads(glimpse("search", "red", "--json", *data, torch=False))["hits"]
     with_torch = json.loads(glimpse("search", "red", "--json", "--precision", "fp32", *data))["hits"]
+    drop_towers(card.fingerprint)
+    (tmp_path / "queries").write_text("red\n")
+    glimpse("search", "--queries", str(tmp_path / "queries"), *data)  # makes them where they lack
+    assert json.loads(glimpse("search", "red", "--json", *data, torch=False))["hits"] == hits
     assert [hit["id"] for hit in hits] == [hit["id"] for hit in with_torch]
     assert [hit["score"] for hit in hits] == pytest.approx([hit["score"] for hit in with_torch], abs=1e-5)
     glimpse("search", "--image", picture, *data)  # keeps the image tower too

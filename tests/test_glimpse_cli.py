@@ -21,6 +21,9 @@ from local_hub import LocalHub, running
 from service_world import until
 from tiny_world import plain_picture
 
+from encoder.model.load import load_encoder
+from encoder.processor import runs_exported_images
+from encoder.query import keep_towers
 from index.collection import Entry, create_collection
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
@@ -386,6 +389,17 @@ def test_a_model_is_measured_in_each_precision(tiny_run: Path, monkeypatch: pyte
     assert "--measure takes one model" in here("models", "vit", "--measure", tiny_run, code=2).stderr
     missing = here("models", "--measure", "nowhere/at-all", code=1)
     assert "Traceback" not in missing.stderr
+
+
+@pytest.mark.skipif(not runs_exported_images("auto", "fp32"), reason="images go by torch on this processor")
+def test_a_model_is_measured_by_the_towers_that_index_takes(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encoder.measure.SECONDS", 0.1)
+    keep_towers(str(tiny_run), load_encoder(tiny_run).fingerprint)
+    rows = json.loads(here("models", "--measure", tiny_run, "--json").stdout)["precisions"]
+    assert [(row["precision"], row["exported"]) for row in rows] == [("fp32", False), ("fp32", True), ("bf16", False)]
+    assert rows[1]["least_cosine"] == pytest.approx(1, abs=1e-5)
+    [auto] = [row for row in rows if row["is_auto"]]
+    assert auto["exported"] == (auto["precision"] == "fp32")
 
 
 def test_names_that_are_not_utf8_are_no_obstacle(tiny_run: Path, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_the_program_on_the_card_labels_as_glimpse_does_and_needs_no_torch(
     assert read_card(tmp_path / "out").model.fingerprint == load_encoder(run).fingerprint
     labels = "Two Dogs,cat!,red  shirt"
     [code] = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)
-    printed = python(code, picture, labels, cwd=tmp_path / "out", without=("torch", "open_clip", "encoder"))
+    printed = python(ON_CPU + code, picture, labels, cwd=tmp_path / "out", without=("torch", "open_clip", "encoder"))
     found = {line.split(maxsplit=1)[1]: float(line.split()[0]) for line in printed.splitlines()}
     encoder = load_encoder(run, "cpu", "fp32")
     pixels = to_pixels(Image.open(picture), encoder.preprocess, resize_by_pillow)[None].copy()
@@ -111,6 +111,14 @@ def test_the_program_on_the_card_labels_as_glimpse_does_and_needs_no_torch(
     assert max(scores) - min(scores) > 0.1
 
 
+ON_CPU = """
+import onnxruntime
+made = onnxruntime.InferenceSession
+def session(*arguments, providers):
+    assert providers == ["CPUExecutionProvider"]  # on a Mac it would else be CoreML
+    return made(*arguments, providers=providers)
+onnxruntime.InferenceSession = session
+"""
 IN_TRANSFORMERS = """
 import json, sys
 sys.path.insert(0, sys.argv[2])
@@ -204,6 +212,10 @@ def test_nothing_but_an_earlier_export_is_replaced(tiny_run: Path, tmp_path: Pat
         refused.stderr
         == f"glimpse: {out}: is there already with files in it; choose another name, or replace it with --force\n"
     )
+    again = ["export", str(tiny_run), "--out", str(out)]
+    code = f"import sys; sys.modules['torch'] = None; sys.argv[1:] = {again}; from glimpse.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == refused.stderr  # said before torch is loaded
     exported(tiny_run, out, "--to", "hf", "--force")
     assert not {*before} & {file for file in out.iterdir() if file.suffix == ".onnx"}
     for force in ((), ("--force",)):

@@ -148,7 +148,7 @@ def test_a_name_that_fills_what_a_disk_takes_stops_no_other(
 
 
 def test_a_collection_is_labelled_without_torch(photos: Path, tmp_path: Path, tiny_run: Path, encoder: Any) -> None:
-    from encoder.towers.export import keep_towers
+    from encoder.query import keep_towers
 
     data, out = tmp_path / "data", tmp_path / "out.jsonl"
     with open_or_create(data, "photos", encoder) as collection:

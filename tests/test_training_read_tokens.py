@@ -20,7 +20,7 @@ from base.errors import InputError
 from encoder.lazy import open_encoder
 from encoder.model.load import build_clip, fingerprint, load_clip, load_encoder
 from encoder.model.text import TextTower
-from encoder.towers.export import keep_towers
+from encoder.query import keep_towers
 from encoder.towers.folder import place_of
 from encoder.unread import READ_TOKENS, ReadTokens, find_unread, tokens_of, words_of
 from training.config import TrainConfig

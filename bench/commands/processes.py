@@ -55,9 +55,12 @@ def medians(ways: Mapping[str, Callable[[], Took]], rounds: int) -> dict[str, li
     return {name: sorted(runs) for name, runs in took.items()}
 
 
-def show(title: str, took: Mapping[str, Sequence[Took]]) -> None:
-    print(f"\n{title:36}{'wall s':>8}{'least':>8}{'most':>8}{'CPU s':>8}")
+def show(title: str, took: Mapping[str, Sequence[Took]], references: Mapping[str, str] | None = None) -> None:
+    """Print a row a way, and how many times as long its reference took in the same run, by the medians."""
+    middle = {name: statistics.median(each.wall for each in runs) for name, runs in took.items()}
+    print(f"\n{title:36}{'wall s':>8}{'least':>8}{'most':>8}{'CPU s':>8}{'reference / this':>18}")
     for name, runs in took.items():
-        wall = statistics.median(each.wall for each in runs)
         cpu = statistics.median(each.cpu for each in runs)
-        print(f"{name:36}{wall:>8.2f}{runs[0].wall:>8.2f}{runs[-1].wall:>8.2f}{cpu:>8.2f}", flush=True)
+        other = middle.get((references or {}).get(name, ""))
+        ratio = f"{other / middle[name]:>18.2f}" if other else ""
+        print(f"{name:36}{middle[name]:>8.2f}{runs[0].wall:>8.2f}{runs[-1].wall:>8.2f}{cpu:>8.2f}{ratio}", flush=True)

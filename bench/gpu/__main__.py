@@ -4,7 +4,8 @@
     python -m bench.gpu --tiny          # every part in small, on a processor too: whether the script works
 
 Each part runs in a process of its own. One that fails, or whose time is over, is a row with the reason, and the others
-go on; one for which too little is left of `--seconds` is skipped. Needs no network and no data: pictures are drawn.
+go on: one that hangs leaves them the least that each needs. One for which too little is left of `--seconds` is skipped.
+The JSON file is written anew after each. Needs no network and no data: pictures are drawn.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from base.files import write_whole
+from base.machine.cpus import use_threads
 
 
 @dataclass(frozen=True)
@@ -72,21 +76,24 @@ def main() -> None:
     started = time.monotonic()
     rows: list[dict[str, Any]] = []
     print(f"{'part':10} {'what':46} figures", flush=True)
-    for name in [name for name in PARTS if name in wanted]:
+    result: dict[str, Any] = {}
+    least = {name: 1 if arguments.tiny else part.least for name, part in PARTS.items() if name in wanted}
+    for name in [*least]:
         begun = time.monotonic()
         left = arguments.seconds - (begun - started)
-        if left < (1 if arguments.tiny else PARTS[name].least):
+        own = least.pop(name)
+        if left < own:
             found = [{"part": name, "row": name, "failed": f"skipped: {max(left, 0):.0f} s were left of --seconds"}]
         else:
-            found = of_process(name, left, arguments)
+            found = of_process(name, max(own, left - sum(least.values())), arguments)
         rows += found
         for row in found:
             print(line_of(row), flush=True)
         print(f"{name:10} {'':46} {time.monotonic() - begun:.0f} s", flush=True)
-    result = {"tiny": arguments.tiny, "seconds": round(time.monotonic() - started, 1), "rows": rows}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-    else:
+        result = {"tiny": arguments.tiny, "seconds": round(time.monotonic() - started, 1), "rows": rows}
+        if arguments.json:
+            write_whole(arguments.json.resolve(), json.dumps(result, indent=1) + "\n")
+    if not arguments.json:
         print(json.dumps(result))
 
 
@@ -110,7 +117,7 @@ def of_process(part: str, seconds: float, arguments: argparse.Namespace) -> list
         found = [json.loads(line) for line in rows.read_text().splitlines()]
         if over or process.returncode:
             said = log.read_text(errors="replace").strip().splitlines()
-            why = f"stopped: {seconds:.0f} s were left of --seconds" if over else (said or ["no word"])[-1][:200]
+            why = f"stopped after {seconds:.0f} s, its share of --seconds" if over else (said or ["no word"])[-1][:200]
             ended = "" if over else f"ended with {process.returncode}: "
             found.append({"part": part, "row": part, "failed": ended + why})
         return found
@@ -139,6 +146,7 @@ def wait_for(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 def run_part(part: str, rows: str, work: str, *, tiny: bool) -> None:
     """What the process of a part does."""
+    use_threads()  # before torch is imported, which takes one for each core of the machine
     module = importlib.import_module(PARTS[part].module)
     from bench.gpu.rows import Bench
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from base.machine.cpus import cpus
 from base.read_ahead import READERS, read_batches
 from bench.common import machine, photos, random_model
 from bench.encoder.index_speed import OURS, index_rates
@@ -28,7 +28,7 @@ from encoder.model.load import build_clip, load_encoder
 def measure_machine(bench: Bench) -> None:
     """What all other rows stand on."""
     with bench.attempt("machine"):
-        bench.row("machine", processor=machine(), cores=os.cpu_count())
+        bench.row("machine", processor=machine(), cores=str(cpus()))
     with bench.attempt("card"):
         bench.need_cuda()
         card = torch.cuda.get_device_properties(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 import training.train
+from base.machine.cpus import cpus
 from base.read_ahead import READERS, one_ahead
 from bench.common import photos
 from bench.gpu.rows import TINY, Bench
@@ -40,7 +40,7 @@ from training.records.events import Epoch, Step
 from training.source import make_loader, open_source
 from training.train import train
 
-CORES = os.cpu_count() or 1
+CORES = cpus().usable  # a container has fewer than its machine
 
 
 def measure_speed(bench: Bench) -> None:

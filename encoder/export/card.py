@@ -8,8 +8,6 @@ from encoder.image import Preprocess
 from encoder.known import ModelCard
 from encoder.towers.folder import TowersCard
 
-README = "README.md"
-
 _GRAPHS = """# {name}
 
 A dual encoder: pictures and texts become unit vectors of {dim} numbers in one space, and the nearer, the better they
@@ -41,7 +39,8 @@ A fingerprint of weights and preprocessing, by which glimpse knows the model: `{
 ```python
 {code}```
 
-Of texts with broken encodings or HTML entities open_clip mends these first (`ftfy.fix_text`, `html.unescape`).
+Of texts with broken encodings or HTML entities open_clip mends these first (`ftfy.fix_text`, `html.unescape`). Of
+pictures glimpse lays what is transparent on white, and heeds colour profiles; these lines do neither.
 """
 
 _READ = (
@@ -60,8 +59,9 @@ image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
 pixels = ((np.asarray(image) / 255 - prep["mean"]) / prep["std"]).astype(np.float32).transpose(2, 0, 1)[None]
 texts = Tokenizer.from_file("tokenizer.json").encode_batch([f"a photo of a {{label}}." for label in labels])
 tokens = np.array([text.ids for text in texts], np.int64)
-[images] = InferenceSession("visual.onnx").run(None, {{"pixels": pixels}})
-[texts] = InferenceSession("textual.onnx").run(None, {{"tokens": tokens}})
+cpu = ["CPUExecutionProvider"]  # what else there may be computes in half precision, or not all of a graph
+[images] = InferenceSession("visual.onnx", providers=cpu).run(None, {{"pixels": pixels}})
+[texts] = InferenceSession("textual.onnx", providers=cpu).run(None, {{"tokens": tokens}})
 {scores}
 for label, score in sorted(zip(labels, scores), key=lambda each: -each[1]):
     print(f"{{score:.4f}} {{label}}")

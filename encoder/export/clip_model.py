@@ -17,15 +17,13 @@ from torch import Tensor, nn
 
 from base.errors import ModelError
 from encoder.export import clip_processor
-from encoder.export.card import README, name_of, scores_in_words
+from encoder.export.card import name_of, scores_in_words
+from encoder.export.names import CONFIG, README, WEIGHTS
 from encoder.known import ModelCard
 from encoder.model.dual_encoder import logit_bias_of, logit_scale_of
 from encoder.model.load import ClipParts, fingerprint
 from encoder.model.text import vocabulary_of
 from encoder.unread import READ_TOKENS
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-NAMES = frozenset([CONFIG, WEIGHTS, README, READ_TOKENS, *clip_processor.NAMES])
 
 _OF_A_BLOCK = {
     "ln_1": "layer_norm1",

@@ -8,13 +8,12 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from encoder.export.names import MERGES, PREPROCESSOR, TOKENIZER_CONFIG, VOCABULARY
 from encoder.image import Preprocess
 from encoder.model.load import ClipParts
 from encoder.model.tokenizer import cleaning_of
+from encoder.towers.folder import TOKENIZER
 
-PREPROCESS, TOKENIZER = "preprocessor_config.json", "tokenizer.json"
-VOCABULARY, MERGES, TOKENIZER_CONFIG = "vocab.json", "merges.txt", "tokenizer_config.json"
-NAMES = frozenset([PREPROCESS, TOKENIZER, VOCABULARY, MERGES, TOKENIZER_CONFIG])
 START, END = "<|startoftext|>", "<|endoftext|>"  # what open_clip calls <start_of_text> and <end_of_text>
 _WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _RESAMPLING = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers
@@ -32,7 +31,7 @@ def why_not(parts: ClipParts) -> str | None:
 
 def write(parts: ClipParts, folder: Path) -> None:
     """Write its files into a folder, for a model that `why_not` has nothing against. OSError."""
-    contents = {PREPROCESS: _preprocessing(parts.preprocess), TOKENIZER_CONFIG: _tokenizer_config(parts.tokenizer)}
+    contents = {PREPROCESSOR: _preprocessing(parts.preprocess), TOKENIZER_CONFIG: _tokenizer_config(parts.tokenizer)}
     for name, content in contents.items():
         (folder / name).write_text(json.dumps(content, indent=2), encoding="utf-8")
     _write_vocabulary(parts.tokenizer, folder)

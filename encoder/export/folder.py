@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from base.files import new_folder
-from encoder.export import clip_model, graphs
-from encoder.model.load import ClipParts, load_clip
+from encoder.export.names import NAMES
 
 Form = Literal["onnx", "hf"]
 Cosines = dict[str, float]  # of "image" and "text": the least of a vector to torch's
@@ -22,17 +20,6 @@ class Exported:
     files: dict[str, int]  # name -> bytes
     least_cosine: Cosines | None  # None: nothing was there to run it with
     notes: tuple[str, ...]  # what of the model has no place in it
-
-
-class _Writer(NamedTuple):
-    write: Callable[[ClipParts, str, Path], tuple[Cosines | None, tuple[str, ...]]]
-    names: frozenset[str]  # of all files that it may write
-
-
-_WRITERS: dict[Form, _Writer] = {
-    "onnx": _Writer(graphs.write, graphs.NAMES),
-    "hf": _Writer(clip_model.write, clip_model.NAMES),
-}
 
 
 def export_model(ref: str, to: Form, folder: Path, *, force: bool = False) -> Exported:
@@ -49,8 +36,11 @@ def export_model(ref: str, to: Form, folder: Path, *, force: bool = False) -> Ex
         ModelError, ModelUnavailable: there is no such model, or it has no such form; nothing is left behind.
         OSError: it cannot be written.
     """
-    old = frozenset[str]().union(*(writer.names for writer in _WRITERS.values()))
-    with new_folder(folder, instead_of=old, overwrite=force) as new:
-        cosines, notes = _WRITERS[to].write(load_clip(ref), ref, new)
+    with new_folder(folder, instead_of=NAMES, overwrite=force) as new:
+        from encoder.export import clip_model, graphs  # torch: what is wrong with the folder is said before
+        from encoder.model.load import load_clip
+
+        write = {"onnx": graphs.write, "hf": clip_model.write}[to]
+        cosines, notes = write(load_clip(ref), ref, new)
         files = {file.name: file.stat().st_size for file in sorted(new.iterdir())}
     return Exported(files, cosines, notes)

@@ -14,16 +14,12 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, normalizers
 
 from base.errors import ModelError
-from encoder.export.card import README, graphs_card
+from encoder.export.card import graphs_card
+from encoder.export.names import PREPROCESS, README
 from encoder.model.load import ClipParts, fingerprint
 from encoder.towers.export import export_towers
-from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, VISUAL, write_card
-from encoder.unread import READ_TOKENS
+from encoder.towers.folder import CARD, TOKENIZER, write_card
 
-PREPROCESS = "preprocess.json"
-NAMES = frozenset(
-    [VISUAL, f"{VISUAL}.data", TEXTUAL, f"{TEXTUAL}.data", TOKENIZER, READ_TOKENS, CARD, PREPROCESS, README]
-)
 _TEXTS = ("a photo of a dog", "Two red boats, by the sea!", "", "l'été  à\nParis", "under_score 12.5", "word " * 100)
 
 

@@ -21,15 +21,14 @@ import torch.nn.functional as F
 from onnx.external_data_helper import set_external_data
 from torch import Tensor, nn
 
-from base.errors import ModelError
 from encoder.encoder import Vectors
-from encoder.known import ModelCard, recall
+from encoder.known import ModelCard
 from encoder.model.attention import attend
 from encoder.model.dual_encoder import logit_bias_of, logit_scale_of
 from encoder.model.last_block import run_last_block_for_class_token
 from encoder.model.text import TextTower
 from encoder.towers.encoder import TowersEncoder
-from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TextCard, Tower, TowersCard, new_towers, write_card
+from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TextCard, Tower, TowersCard, write_card
 from encoder.towers.tokenizer import TowerTokenizer
 from encoder.towers.vocabulary import NotExportable, blank_of, tokenizer_of
 from encoder.unread import READ_TOKENS
@@ -47,25 +46,6 @@ _PROBES = (  # texts on which both must agree: lengths, case, what is mended, wh
     "a <end_of_text> within", "tabs\tand\nlines", "snake_case (and) [marks]!?", "ﬁne “quotes” â€“ x", "42 0x7f 1,234.5",
     "日本の猫 🐈‍⬛ ½", "кошка на крыше", "قطة على السطح",
 )  # fmt: skip
-
-
-def keep_towers(ref: str, fingerprint: str, *, images: bool = True) -> None:
-    """Put the text tower of a model into the cache, or both, so that the next query needs no torch.
-
-    Raises:
-        ModelError: as `encoder.model.load.load_clip`, or it is another one by now.
-        ModelUnavailable: as `encoder.model.load.load_clip`.
-        OSError: there is no room.
-    """
-    from encoder.model.load import fingerprint as fingerprint_of
-    from encoder.model.load import load_clip
-
-    parts = load_clip(ref)
-    known = recall(ref, parts.files)
-    if (known.fingerprint if known else fingerprint_of(parts)) != fingerprint:
-        raise ModelError(f"{ref}: its files changed while it was in use; run the command again")
-    with new_towers(fingerprint) as folder:
-        export_towers(parts, fingerprint, folder, images=images)
 
 
 def export_towers(parts: ClipParts, fingerprint: str, folder: Path, *, images: bool = True) -> TowersCard:

@@ -9,6 +9,7 @@ towers.json                  what else there is to know: `TowersCard`
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,12 +21,14 @@ from tempfile import mkdtemp
 from typing import Any, Literal
 
 from base.cache import cache_folder
-from base.locks import folder_lock
+from base.locks import LockHeld, lock_file
 from encoder.known import ModelCard
 
 VISUAL, TEXTUAL, TOKENIZER, CARD = "visual.onnx", "textual.onnx", "tokenizer.json", "towers.json"
 _FORMAT = 2  # of what lies in it: before 2 nothing said what a model has read
 Tower = Literal["text", "image"]
+_LOCK = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _KEPT = 4  # models; each takes as much disk as its weights in float32
 
 
@@ -100,35 +103,46 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
     place = place_of(fingerprint)
     place.parent.mkdir(parents=True, exist_ok=True)
     _sweep(place.parent)  # first: who is killed for want of memory or disk may be so each time
-    with ExitStack() as lock:
-        part = _locked_part(place, lock)
-        try:
-            yield part
-            if place.exists():  # damaged, or without an image tower
-                place.rename(part.with_name(f"{part.name}.old"))
-            with suppress(OSError):  # another process was first, with the same
-                part.rename(place)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-            shutil.rmtree(part.with_name(f"{part.name}.old"), ignore_errors=True)
+    with ExitStack() as then:
+        work = _locked_work(place, then)
+        made = work / "new"
+        made.mkdir()
+        yield made
+        if place.exists():  # damaged, or without an image tower
+            place.rename(work / "old")
+        with suppress(OSError):  # another process was first, with the same
+            made.rename(place)
     with suppress(FileNotFoundError):  # another process drops some as well
         others = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
         for old in [folder for folder in others if not folder.name.startswith(".")][:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _locked_part(place: Path, lock: ExitStack) -> Path:
-    """A new folder beside `place`, whose lock we have: another one if a sweep came before the lock."""
+def _locked_work(place: Path, then: ExitStack) -> Path:
+    """A new folder beside `place` that goes with `then`, a lock in it: of a file, for network disks lock no folders.
+
+    On a disk that has no locks at all no sweep can take it either.
+    """
     while True:
-        part = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-        with suppress(FileNotFoundError):
-            lock.enter_context(folder_lock(part))
-            if part.exists():
-                return part
+        work = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        then.callback(shutil.rmtree, work, ignore_errors=True)
+        try:
+            then.callback(os.close, lock_file(work / _LOCK))
+        except (LockHeld, FileNotFoundError):  # a sweep came between making and locking it
+            continue
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        return work
 
 
 def _sweep(parent: Path) -> None:
     """Remove what was left unfinished, however large, by who was killed."""
     for left in parent.glob(".*"):
-        with suppress(OSError), folder_lock(left, wait=False):
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError, LockHeld):
+            held = lock_file(left / _LOCK)
+            try:
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(held)
+            left.rmdir()  # there still is a folder where a disk keeps files that are open

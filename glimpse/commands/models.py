@@ -273,7 +273,8 @@ def _measure(ref: str, json: bool) -> None:
 
 
 def _row(row: Measured) -> tuple[object, ...]:
-    notes = [f"on {row.device}", *(["what auto takes"] if row.is_auto else [])]
+    notes = [f"on {row.device}", *(["by exported towers"] if row.exported else [])]
+    notes += ["what auto takes"] if row.is_auto else []
     notes += [] if row.native else ["not native here"]
     figures = (row.images_per_second, row.query_ms, round(row.peak_mb), row.load_seconds)
     return (row.precision, *map(str, figures), f"{row.least_cosine:.4f}", ", ".join(notes))

@@ -170,7 +170,8 @@ def _answer_all(
     url: str | None,
 ) -> None:  # fmt: skip
     """Many queries; ends with 1 if one of them could not be answered."""
-    from glimpse.finding.many import answer_here, answer_there, print_answers, read_queries
+    from glimpse import console
+    from glimpse.finding.many import answer_here, answer_there, encoder_for, print_answers, read_queries
 
     if len(names) > 1:
         raise InputError("--queries asks one collection: give one --collection")
@@ -184,6 +185,9 @@ def _answer_all(
         from index.collection import open_collection
 
         with open_collection(data, names[0]) as source:
-            done = print_answers(answer_here(source, lines, model, device, precision), len(lines))
+            encoder = encoder_for(source, lines, model, device, precision)
+            done = print_answers(answer_here(source, lines, encoder), len(lines))
+        if encoder is not None and device == precision == "auto":
+            console.prepare_queries(encoder, images=any(line.asked.images for line in lines))
     if not done:
         raise typer.Exit(1)

@@ -139,20 +139,25 @@ def answer_there(client: Client, collection: str, lines: Sequence[Line]) -> Iter
         ]
 
 
-def answer_here(
+def encoder_for(
     source: Collection, lines: Sequence[Line], model: str | None, device: str, precision: str
-) -> Iterator[list[dict[str, Any]]]:
+) -> Encoder | None:
+    """What reads the queries; None where all of them are of entries. GlimpseError: there is none."""
+    texts = any(line.asked.texts or line.asked.away for line in lines)
+    images = any(line.asked.images for line in lines)
+    if not (texts or images):
+        return None
+    encoder = open_for(source, model, device, precision, texts=texts, images=images)
+    source.check_model(encoder.fingerprint)
+    return encoder
+
+
+def answer_here(source: Collection, lines: Sequence[Line], encoder: Encoder | None) -> Iterator[list[dict[str, Any]]]:
     """The answers of a collection of this machine, some at a time. GlimpseError: it cannot be searched at all."""
     from base.read_ahead import batches
     from index.search.query import Query
     from index.search.stages import run_each
 
-    texts = any(line.asked.texts or line.asked.away for line in lines)
-    images = any(line.asked.images for line in lines)
-    encoder = None
-    if texts or images:
-        encoder = open_for(source, model, device, precision, texts=texts, images=images)
-        source.check_model(encoder.fingerprint)
     for some in batches(lines, TOGETHER):
         queries, cut, unread = _queries(source, encoder, some)
         found = iter(run_each(source, [query for query in queries if isinstance(query, Query)]))
