@@ -154,11 +154,11 @@ def test_settings_come_from_the_environment(tmp_path, monkeypatch):
 # what a page neither asks for nor is told: of programs, and what stands there for who has none of these codes
 OF_PROGRAMS = {
     *("invalid_http", "no_result", "job_not_ended", "idempotency_key_reused", "outcome_unknown"),
-    *("unsupported_media_type", "packed_body", "invalid_dimensions"),
+    *("packed_body", "invalid_dimensions"),
 }
 # the service's own words, which are for everybody: they name the value, the file or the reason
 IN_ITS_WORDS = {
-    *("invalid_request", "invalid_input", "invalid_image", "too_many", "not_in_store"),
+    *("invalid_request", "invalid_input", "invalid_image", "too_many"),
     *("error", "collection_error", "collection_damaged", "disk_error", "model_error", "model_unavailable"),
 }
 

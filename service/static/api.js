@@ -50,8 +50,7 @@ async function answered(path, { patient = true, ...options } = {}) {
     } catch (error) {
       if (!patient || !error.after || !AGAIN.has(error.status) || performance.now() + error.after * 1000 > end) throw error;
       dispatchEvent(new Event("wait"));
-      await pause(error.after * 1000);
-      options.signal?.throwIfAborted();
+      await pause(error.after * 1000, options.signal);
     }
   }
 }
@@ -129,8 +128,7 @@ export const api = {
       } catch (error) {
         if (!error.passes || wait > PATIENCE) throw error;
       }
-      await pause(wait);
-      signal?.throwIfAborted();
+      await pause(wait, signal);
       if (!image.isConnected) return;
     }
   },

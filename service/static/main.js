@@ -18,7 +18,7 @@
 // something, which they can call off; `failed` tells what could not be had, and has it asked for again by calling
 // `again`, unless the view is no longer that of the address; `collection()` is the name that the address or the select
 // has, or null; `collections()` are those of /v1/info, which `info` has whole, `titled` is what people call one;
-// `reload()` asks for it anew, `changed()` says that entries have come or gone.
+// `reload()` asks for it anew, `changed()` says that entries have come or gone; `add` has pictures added and tells of it.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
 // own; a link to another view drops them.
 
@@ -65,7 +65,7 @@ const header = new Header({ first: FIRST, collection: app.collection, jobs, onLi
 const frame = () => header.frame(wantedBy(address()));
 onNavigate(frame); // also before it is known what there is to be shown
 frame();
-jobs.follow((_, ended) => ended.length && changed());
+jobs.follow((_, ended) => ended.length && ends(ended));
 
 // --- views ---
 
@@ -138,13 +138,21 @@ async function openLibrary() {
 }
 
 async function add(files, words) {
-  say("Adding pictures…", { kind: "busy" });
   try {
-    const { addAll } = await loaded(import("./frame/adding.js"));
+    const { addAll } = await waited(loaded(import("./frame/adding.js")), "Adding pictures…");
     await addAll(app, files, words);
   } catch (error) {
     say(`The pictures could not be added: ${error.message}`, { kind: "bad", again: error.final ? null : () => add(files, words) });
   }
+}
+
+// Who waits for one is told by what waits, who has cancelled one knows, and who has the library open sees it.
+async function ends(jobsEnded) {
+  const unawaited = jobsEnded.filter(({ id, state }) => !jobs.awaited.has(id) && state !== "cancelled");
+  changed();
+  if (!unawaited.length || library?.dialog.open) return;
+  const { endOf } = await import("./parts/job.js");
+  for (const job of unawaited) say(endOf(job, app), { kind: job.error ? "bad" : "plain" });
 }
 
 // Entries have changed: what is shown is asked for anew, in the collection that is named.
@@ -247,4 +255,5 @@ addEventListener("dragover", (event) => {
 });
 
 history.scrollRestoration = "manual";
+$("main").querySelector(".loading").remove();
 start();

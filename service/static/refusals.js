@@ -62,6 +62,8 @@ const SAID = {
   rate_limited: SOON,
   busy: SOON,
   not_ready: "The service is starting. Try again in a moment",
+  not_in_store: "Where this collection is kept there is no such thing: search it by words or by a picture, or ask whoever runs the service to move it",
+  unsupported_media_type: "The service gives out no files of this kind: what is shown is a smaller picture of it",
   store_unavailable: STORE,
   disk_unavailable: STORE,
   disk_full: "The disk of the service is full: whoever runs it has to make room",

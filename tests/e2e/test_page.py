@@ -77,10 +77,11 @@ def test_the_view_that_is_shown_is_seen_in_the_navigation_of_a_phone(opened):
     playwright.expect(link).to_be_in_viewport(ratio=1)
 
 
-def test_all_views_are_seen_however_long_a_collection_is_called(opened, url):
+@pytest.mark.parametrize("width", [360, 740, 1024])
+def test_all_views_are_seen_however_long_a_collection_is_called(opened, url, width):
     with Client(url) as client:
         client.set_title("pictures", " ".join(["the harbour in the evening"] * 4))
-        page = opened("/?c=pictures", width=1024)
+        page = opened("/?c=pictures", width=width)
         playwright.expect(page.get_by_label("Collection")).to_have_value("pictures")
         playwright.expect(page.get_by_role("link", name="Labs")).to_be_in_viewport(ratio=1)
         assert page.evaluate(

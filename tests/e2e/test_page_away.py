@@ -285,10 +285,15 @@ def test_files_that_are_added(away: Callable[..., Any], tmp_path: Path, url: str
 def test_a_key_that_is_taken_away_in_any_view_may_be_given_anew(opened: Callable[..., Any], tmp_path: Path) -> None:
     encoder = tiny_encoder(tmp_path)
     add_collection(tmp_path, encoder, draw(tmp_path / "files", 3))
-    views = {"Lineup": "textbox", "Map": "button", "Review": "heading", "Runs": "heading"}
+    views = {  # what is there once all is answered
+        "Lineup": ("textbox", "Labels"),
+        "Map": ("button", "Make the map"),
+        "Review": ("heading", "Label a collection"),
+        "Runs": ("heading", "No folder of training runs"),
+    }
     keys = {name: add_key(tmp_path, name, "read") for name in (*views, "other")}
     with serving(create_app(settings_for(tmp_path), encoder)) as url:
-        for name, to_be_seen in views.items():
+        for name, (role, called) in views.items():
             page = opened(None, base=url, expected=("401", "404", "GPU stall"))
             page.add_init_script(f"sessionStorage.setItem('key', {json.dumps(keys[name])})")
             page.goto("/?c=pictures")
@@ -305,5 +310,5 @@ def test_a_key_that_is_taken_away_in_any_view_may_be_given_anew(opened: Callable
             ask.get_by_role("button", name="Use it").click()
             expect(ask).to_be_hidden()
             expect(page.locator("#said")).to_be_hidden()
-            expect(page.locator("#main > .view:not([hidden])").get_by_role(to_be_seen).first).to_be_visible()
+            expect(page.locator("#main > .view:not([hidden])").get_by_role(role, name=called).first).to_be_visible()
             page.network.rests()  # as long as there is a service

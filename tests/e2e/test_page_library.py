@@ -304,6 +304,14 @@ def test_many_are_selected_tagged_listed_filtered_by_and_deleted(world, client, 
     bar.get_by_label("Add a tag").fill("sea & <b>")
     page.keyboard.press("Enter")
     playwright.expect(page.locator("#said-text")).to_have_text("3 pictures tagged “sea & <b>”.")
+    told, beneath = page.locator("#said").bounding_box(), bar.bounding_box()
+    assert told["y"] + told["height"] <= beneath["y"]
+    bar.get_by_role("button", name="Select all 5").click()
+    playwright.expect(bar).to_contain_text("5 selected")
+    playwright.expect(bar.get_by_role("button", name="Select all")).to_be_hidden()
+    for i in (3, 4):
+        found.nth(i).click(modifiers=["Control"])
+    playwright.expect(bar).to_contain_text("3 selected")
     with page.expect_download() as saved:
         bar.get_by_role("button", name="List").click()
     rows = saved.value.path().read_text().splitlines()
@@ -621,6 +629,19 @@ def test_a_collection_is_created_empty_and_one_that_is_there_is_offered_no_such_
     assert {one.name for one in client.collections()} == {"shop", "shoes"}
 
 
+def test_pictures_are_offered_to_the_collection_that_is_shown(world, client, opened):
+    client.create_collection("shop", title="Our shop")
+    client.create_collection("trip", title="Trip to Porto")
+    client.create_collection("zoo", title="Our shop")
+    page = opened("/?c=shop", base=world[0])
+    name, shown = page.get_by_label("to the collection"), page.get_by_label("Collection", exact=True)
+    for collection, called in (("shop", "Our shop"), ("trip", "Trip to Porto"), ("zoo", "zoo")):
+        shown.select_option(collection)
+        page.get_by_role("button", name="Library").click()
+        playwright.expect(name).to_have_value(called)
+        page.keyboard.press("Escape")
+
+
 def test_any_words_may_be_the_name_of_a_new_collection(world, client, opened):
     client.create_collection("shop")
     page = opened("/?c=shop", base=world[0])
@@ -787,6 +808,26 @@ def test_the_row_of_a_job_that_goes_on_stays_and_says_how_far_it_is(world, clien
     with page.expect_request(lambda asked: asked.method == "DELETE") as cancelled:
         rows.first.get_by_role("button", name="Cancel").click()
     assert cancelled.value.url.endswith("b" * 20)
+
+
+def test_the_end_of_a_job_that_nobody_waits_for_is_told(world, client, opened):
+    client.create_collection("shop", title="Our shop")
+    page = opened("/?c=shop", base=world[0])
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    said = page.locator("#said-text")
+    page.get_by_role("button", name="Library").click()
+    page.get_by_role("button", name="Index the folder").click()
+    page.keyboard.press("Escape")
+    playwright.expect(said).to_have_text("Adding pictures to Our shop is done.")
+    tiles(page, 5)
+    failed = {"id": "1" * 12, "kind": "index", "collection": "shop", "state": "running", "done": 1, "total": 2}
+    failed |= {"error": None, "waiting": None, "report": None}
+    page.route("**/v1/jobs?*", lambda asked: asked.fulfill(json={"jobs": [failed]}))
+    page.get_by_role("button", name="Library").click()
+    playwright.expect(page.get_by_text("1 of 2")).to_be_visible()
+    page.keyboard.press("Escape")
+    failed |= {"state": "failed", "error": {"message": "no space", "code": "disk_full"}}
+    playwright.expect(said).to_contain_text("Adding pictures to Our shop has failed: The disk of the service is full")
 
 
 def test_a_folder_that_is_refused_leaves_no_collection_behind(world, client, opened):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from glimpse.client import Client
+from service.app import create_app
 from tests.seen_pages import tiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -56,6 +59,32 @@ def test_a_folder_that_may_not_be_read(opened: Callable[..., Any]) -> None:
         expect(said(page)).to_contain_text(told)
 
 
+def test_a_file_that_is_not_to_be_had_is_no_download(opened: Callable[..., Any], tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    (file,) = draw(tmp_path / "files", 1)
+    add_collection(tmp_path, encoder, [file])
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened("/?c=pictures&open=1", base=url, expected=("404",))
+        with page.expect_download() as saved:
+            page.get_by_role("link", name="Download").click()
+        assert saved.value.path().read_bytes() == file.read_bytes()
+        file.unlink()
+        page.get_by_role("link", name="Download").click()
+        expect(said(page)).to_contain_text("The file of this picture is no longer there")
+
+
+def test_a_file_of_a_camera_is_no_download(opened: Callable[..., Any], tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    raw = draw(tmp_path / "files", 1)[0].rename(tmp_path / "files" / "DSC_1.nef")
+    add_collection(tmp_path, encoder, [raw])
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened("/?c=pictures&open=1", base=url, expected=("415",))
+        page.get_by_role("link", name="Download").click()
+        expect(said(page)).to_have_text(
+            "The service gives out no files of this kind: what is shown is a smaller picture of it"
+        )
+
+
 @pytest.mark.parametrize(
     ("status", "body", "told"),
     [
@@ -70,7 +99,7 @@ def test_a_proxy_that_answers_in_its_place(opened: Callable[..., Any], status: i
     page.route("**/search", lambda asked: asked.fulfill(status=status, content_type="text/html", body=body))
     page.get_by_role("searchbox", name="Search by words").fill("boat")
     page.keyboard.press("Enter")
-    expect(page.get_by_text(told)).to_be_visible()
+    expect(page.locator("#said-text, #view-search .status").filter(has_text=told)).to_be_visible()
 
 
 def test_a_view_that_cannot_be_loaded_is_told_of_without_addresses(opened: Callable[..., Any]) -> None:

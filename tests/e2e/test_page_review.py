@@ -391,6 +391,13 @@ def test_long_labels_and_titles_keep_within_their_place(opened: Any, url: str) -
         client.forget_label_run(run)
 
 
+def test_on_a_phone_a_label_has_the_breadth_of_its_button(opened: Any, run: str) -> None:
+    page = opened(f"/?v=review&run={run}", width=360, has_touch=True, is_mobile=True)
+    expect(page.locator("#view-review .stage.there img")).to_be_visible()
+    for label in page.get_by_role("list", name="Labels").locator(".label").all():
+        assert label.bounding_box()["width"] > 180
+
+
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (360, "dark")])
 def test_it_is_for_everybody(opened: Any, axe: Any, run: str, width: int, theme: str) -> None:
     page = opened("/?v=review", width=width, theme=theme)

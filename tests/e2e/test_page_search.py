@@ -1,10 +1,12 @@
 """The search view in a real browser."""
 
+import io
 import json
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from seen_pages import BLOBS, tiles, touched, until_so
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
@@ -840,6 +842,74 @@ def test_a_file_that_is_dropped_anywhere_leaves_the_page_and_words_go_into_field
     if "lineup" in path:
         assert drag(page, "drop")
         playwright.expect(page.locator("#said-text")).to_have_text("There was no picture among these files.")
+
+
+def test_what_only_leads_away_is_told_what_it_lacks_and_offered_where_it_leads_from_something(page):
+    page.goto("/?c=pictures&open=1")
+    acts = page.locator(".viewer .acts")
+    playwright.expect(acts.get_by_role("button", name="More like this")).to_be_visible()
+    playwright.expect(acts.get_by_role("button", name="Less like this")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.get_by_role("searchbox", name="But not").fill("boat")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("heading", name="Nothing to look for yet")).to_be_visible()
+    page.get_by_role("searchbox", name="Search by words").fill("house")
+    page.keyboard.press("Enter")
+    tiles(page, 9).first.click()
+    acts.get_by_role("button", name="Less like this").click()
+    page.wait_for_url("**/*like=*:-0.5*")
+    tiles(page, 8)
+
+
+def test_what_is_chosen_has_a_frame_that_is_seen_over_its_picture(page):
+    page.goto("/?c=pictures")
+    first = tiles(page, 9).first
+    first.press("Space")
+    frame = page.locator(".pictures li.chosen .frame.there")
+    box = frame.bounding_box()
+    clip = {"x": box["x"], "y": box["y"] + box["height"] / 2, "width": 12, "height": 1}
+    seen = np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB"))
+    assert (seen == (0x1F, 0x6F, 0x5C)).all(-1).any()  # --accent
+
+
+# Whether a field is as wide as what a browser writes there.
+WHOLE = """(field) => {
+  const had = field.offsetWidth;
+  field.style.width = "max-content";
+  return had >= field.offsetWidth;
+}"""
+
+
+def test_a_day_is_written_whole_and_counts_once_it_is_left(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.get_by_role("button", name="Filters", exact=True).click()
+    since, until_then = page.get_by_label("Taken from"), page.get_by_label("Taken to")
+    assert since.evaluate(WHOLE)
+    went = []
+    page.on("framenavigated", lambda frame: went.append(frame.url))
+    since.focus()
+    page.keyboard.type("12012024", delay=30)
+    playwright.expect(since).to_have_value("2024-12-01")
+    assert went == []
+    waiting = []
+    page.route("**/facets", lambda asked: waiting.append(asked))
+    until_then.focus()
+    page.wait_for_url("**/*from=2024-12-01*")
+    until(lambda: waiting or page.wait_for_timeout(20))
+    page.keyboard.type("12", delay=30)
+    with page.expect_response("**/facets"):
+        for asked in waiting:
+            asked.continue_()
+        page.unroute("**/facets")
+    page.wait_for_timeout(200)  # longer than the answer takes to be drawn
+    page.keyboard.type("312024", delay=30)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/*from=2024-12-01&to=2024-12-31*")
+    playwright.expect(until_then).to_be_focused()
+    page.get_by_role("button", name="Remove the filter taken").click()
+    tiles(page, 9)
+    playwright.expect(until_then).to_have_value("")
 
 
 def test_filters_that_nothing_passes_are_taken_away_at_once(page):

@@ -2,6 +2,7 @@
 // the way to the library with how many jobs run.
 
 import { el, icon } from "../parts/dom.js";
+import { isRunning } from "../parts/jobs.js";
 import { address, href, navigate } from "../router.js";
 
 const $ = (id) => document.getElementById(id);
@@ -18,10 +19,11 @@ export class Header {
       navigate({ v: address().get("v"), c: this.select.value, q: address().get("q") }, { from: new URLSearchParams() }));
     const badge = el("span", { class: "badge", hidden: true });
     $("of").append(this.select, el("button", { type: "button", class: "button plain", id: "open-library", onclick: onLibrary }, icon("stack"), el("span", {}, "Library"), badge));
-    jobs.follow(() => {
-      badge.hidden = !jobs.running.length;
-      badge.textContent = jobs.running.length;
-      badge.setAttribute("aria-label", `${jobs.running.length} running`);
+    jobs.follow((all) => {
+      const running = all.filter(isRunning).length;
+      badge.hidden = !running;
+      badge.textContent = running;
+      badge.setAttribute("aria-label", `${running} running`);
     });
   }
 

@@ -1,28 +1,70 @@
-// What is told in a line at the bottom, and read out: what is "bad" or "busy" stays, all else goes by itself. What could
-// not be had is asked for again from there.
+// What is told in a line at the bottom, and read out: what is "bad" or "busy" stays, and so does what offers something; all
+// else goes by itself. One message is shown at a time, each for as long as it takes to be seen, and the next wait for
+// that. What could not be had is asked for again from there.
 
 const $ = (id) => document.getElementById(id);
-const SHOWN = 6000; // ms
+const SHOWN = 6000; // ms after which what is plain goes by itself
+const SEEN = { plain: 1500, bad: 3000, busy: 0 }; // ms for which it is shown before the next
 const LATER = 5000; // ms after which what may be well by itself is asked for again
 const SLOW = 400; // ms after which it is told that one waits
 
-let silence = null; // timer that takes a message away
+let shown = null; // the message that is
+let since = 0; // when it was said last, or seen first
+const next = []; // messages, of which one at most is busy
+let turn = null; // timer until the next
+let closed = null; // `again` of what is busy and need not be told any more
 
+// Gives the message, for `withdraw`. Without words: what is shown has been seen.
 export function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
-  clearTimeout(silence);
-  if (text) clearTimeout(slow);
-  if (waiting) waiting.told = false; // what is said takes its place
-  const bad = kind === "bad";
+  if (!text) return withdraw(shown);
+  if (kind === "busy" && again && again === closed) return null;
+  clearTimeout(slow);
+  const message = { text, kind, again, how };
+  const before = next.findIndex((each) => each.kind === "busy"); // it goes on, or has ended
+  if (before >= 0) next.splice(before, 1);
+  if (!shown || shown.kind === "busy" || shown.text === text) show(message);
+  else if (next.at(-1)?.text === text) next[next.length - 1] = message;
+  else {
+    next.push(message);
+    takeTurns();
+  }
+  return message;
+}
+
+// It has been seen, or need not be any more.
+function withdraw(message) {
+  const at = next.indexOf(message);
+  if (at >= 0) next.splice(at, 1);
+  else if (message && message === shown) show(next.shift() ?? null);
+}
+
+function show(message) {
+  const isSame = shown?.text === message?.text; // it is said already
+  shown = message;
+  const { text = "", kind = null, again = null, how = "" } = message ?? {};
   if (text && $("said").parentElement !== uppermost()) moveSaid();
-  if ($("said").hidden || $("said-text").textContent !== text) aloud(text, kind); // else it is said already
+  since = performance.now();
+  if (!isSame) aloud(text, kind);
   $("said").hidden = !text;
-  $("said").classList.toggle("bad", bad);
-  $("said-text").textContent = text ?? "";
+  $("said").classList.toggle("bad", kind === "bad");
+  $("said-text").textContent = text;
   $("said-again").hidden = !again;
   $("said-again").textContent = how;
-  $("said-again").onclick = again;
-  if (text && kind === "plain") silence = setTimeout(() => say(""), SHOWN);
+  takeTurns();
 }
+
+// Until the next one has its turn, or what is shown goes; what nobody can see stays.
+function takeTurns() {
+  clearTimeout(turn);
+  if (!shown || document.hidden) return;
+  const ms = next.length ? SEEN[shown.kind] : shown.kind === "plain" && !shown.again ? SHOWN : null;
+  if (ms !== null) turn = setTimeout(() => show(next.shift() ?? null), Math.max(0, since + ms - performance.now()));
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) since = performance.now();
+  takeTurns();
+});
 
 // A dialog leaves nothing outside of it to be seen, pressed or read out: what is said lies in the one that is open.
 const uppermost = () => [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
@@ -41,18 +83,15 @@ function aloud(text, kind) {
   if (text) reading = setTimeout(() => ($("aloud").textContent = text), 150);
 }
 
-let waiting = null; // {off, told}: what somebody waits for
+let waiting = null; // {off, message}: what somebody waits for, and what is told of it
 let slow = null; // timer
 
 // What somebody waits for: that is told once it takes a while. Until it is there, and where it could not be had, Escape
 // calls it off, or who closes the message: `off` sees to it.
 export async function waited(work, text, off = null) {
   noLonger();
-  const mine = (waiting = { off, told: false });
-  slow = setTimeout(() => {
-    say(text, { kind: "busy", again: off && callOff, how: "Cancel" });
-    mine.told = true;
-  }, SLOW);
+  const mine = (waiting = { off, message: null });
+  slow = setTimeout(() => (mine.message = say(text, { kind: "busy", again: off && callOff, how: "Cancel" })), SLOW);
   try {
     const found = await work;
     if (waiting === mine) noLonger();
@@ -65,7 +104,7 @@ export async function waited(work, text, off = null) {
 
 function hush() {
   clearTimeout(slow);
-  if (waiting?.told) say("");
+  withdraw(waiting?.message);
 }
 
 function noLonger() {
@@ -86,25 +125,24 @@ addEventListener("keydown", (event) => {
 }, true);
 
 let later = null; // timer
+let complaint = null; // the message of what could not be had last
 const undone = new Set(); // what asks again for each thing that could not be had
 
 // What could not be had: it is told, and asked for again by itself or once somebody wants it, where that may help, with
 // all else that could not be. Another address ends that: letGo.
 export function failed(error, again) {
   if (!error.final) undone.add(again);
-  const isSaid = () => !$("said-again").hidden;
-  const ask = async (isWanted) => { // else what is said stays until all is well
+  const ask = async () => { // what is said stays until all is well
     clearTimeout(later);
-    if (isWanted && isSaid()) say("");
     const all = [...undone];
     undone.clear();
     await Promise.allSettled(all.map((each) => each()));
-    if (!undone.size && isSaid()) say("");
+    if (!undone.size) withdraw(complaint);
   };
-  say(error.message, { kind: "bad", again: error.final ? null : () => ask(true), how: error.lacksKey ? "Give the key" : "Try again" });
+  complaint = say(error.message, { kind: "bad", again: error.final ? null : ask, how: error.lacksKey ? "Give the key" : "Try again" });
   if (!error.passes) return;
   clearTimeout(later);
-  const whenSeen = () => (document.hidden ? (later = setTimeout(whenSeen, LATER)) : ask(false));
+  const whenSeen = () => (document.hidden ? (later = setTimeout(whenSeen, LATER)) : ask());
   later = setTimeout(whenSeen, (error.after ?? 0) * 1000 || LATER);
 }
 
@@ -113,11 +151,18 @@ export function letGo() {
   noLonger();
   clearTimeout(later);
   undone.clear();
-  if (!$("said-again").hidden) say("");
+  if (complaint?.again) withdraw(complaint);
 }
 
-addEventListener("wait", () => $("said").hidden && say("The service is busy, and is asked again in a moment…"));
+addEventListener("wait", () => shown || say("The service is busy, and is asked again in a moment…"));
+$("said-again").addEventListener("click", () => {
+  const { again } = shown;
+  withdraw(shown); // it has been seen
+  again();
+});
 $("said-close").addEventListener("click", () => {
-  say("");
-  callOff();
+  const isWaitedFor = shown === complaint || shown === waiting?.message;
+  if (shown.kind === "busy" && !isWaitedFor) closed = shown.again; // it is among the jobs of the library
+  withdraw(shown);
+  if (isWaitedFor) callOff();
 });

@@ -37,6 +37,7 @@ export class Selected {
     this.marked = new Selection(root, {
       app,
       onClear: () => this.grid.clearSelection(),
+      onAll: (ids) => this.grid.select(ids, { add: false }),
       onLike: (ids) => app.navigate({ v: null, c: this.map.collection, like: ids }, { from: new URLSearchParams() }),
       onChanged: (_, { deleted }) => {
         if (deleted.length) app.changed();

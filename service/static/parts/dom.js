@@ -44,7 +44,15 @@ export function saveFile(address, name) {
 // What need not be in the next frame, which is the sooner there without it.
 export const afterPaint = (work) => requestAnimationFrame(() => setTimeout(work));
 
-export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+// `signal` ends it before its time.
+export const pause = (ms, signal) =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
 
 const SIGNS = {
   picture: "M4 5h16v14H4zM8.500 8.500a1.500 1.500 0 1 0 .01 0M4 17l5-4.500 3.500 3 3-3 4.500 4",

@@ -17,6 +17,7 @@ export class Jobs {
   constructor(api, say) {
     Object.assign(this, { api, say });
     this.jobs = null; // not known yet
+    this.own = []; // of this page itself
     this.listeners = new Set();
     this.awaited = new Set(); // ids
     this.waiting = []; // {resolve, reject}, called once with what the next look finds
@@ -27,10 +28,20 @@ export class Jobs {
     return (this.jobs ?? []).filter(isRunning);
   }
 
+  get all() {
+    return [...this.own, ...(this.jobs ?? [])];
+  }
+
+  // What the page itself does, shown among them as they are by now: jobs, with a `stop` of their own.
+  show(own) {
+    this.own = own;
+    for (const listener of this.listeners) listener(this.all, []);
+  }
+
   // Called with the list at each look, and with those of it that have ended since the one before; gives what ends that.
   follow(listener) {
     this.listeners.add(listener);
-    listener(this.jobs ?? [], []);
+    listener(this.all, []);
     return () => this.listeners.delete(listener);
   }
 
@@ -52,7 +63,7 @@ export class Jobs {
     const hadEnded = (id) => before.has(id) && !isRunning(before.get(id)); // else it may have begun meanwhile, too
     const ended = before ? jobs.filter((job) => !isRunning(job) && !hadEnded(job.id)) : [];
     this.jobs = jobs;
-    for (const listener of this.listeners) listener(jobs, ended);
+    for (const listener of this.listeners) listener(this.all, ended);
     for (const { resolve } of this.waiting.splice(0)) resolve(jobs);
     if (this.awaited.size) this.#again(SOON);
     else if (this.running.length) this.#again(EVERY);
@@ -112,6 +123,8 @@ export class Jobs {
   }
 
   async cancel(id) {
+    const own = this.own.find((job) => job.id === id);
+    if (own) return own.stop();
     await this.api.delete(`v1/jobs/${id}`);
     this.look();
   }

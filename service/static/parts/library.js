@@ -3,10 +3,9 @@
 
 import { count, el, icon } from "./dom.js";
 import { index } from "./indexing.js";
-import { isRunning } from "./jobs.js";
+import { jobRow } from "./job.js";
 import { make, NAMED, naming } from "./naming.js";
 import { renew } from "./renew.js";
-import { told } from "../refusals.js";
 
 const MANY = 8; // collections from which on one is looked for by its name
 const BYTES = ["bytes", "kB", "MB", "GB", "TB"];
@@ -52,6 +51,7 @@ export class Library {
 
   async show() {
     this.find.value = "";
+    if (this.name) this.name.value = ""; // it is another collection that is shown by now
     this.#showCollections();
     this.dialog.showModal();
     this.jobs.look();
@@ -78,7 +78,9 @@ export class Library {
     this.#sift();
     goOn();
     if (!this.name) return;
-    if (!this.name.value) this.name.value = this.app.collection() ?? "photos";
+    const shownNow = this.app.collection() ?? "photos";
+    const called = this.app.titled(shownNow);
+    if (!this.name.value) this.name.value = naming(called, all).name === shownNow ? called : shownNow; // others may be called so, too
     this.#offer();
   }
 
@@ -238,24 +240,4 @@ export class Library {
     this.jobsTitle.hidden = !all.length;
     renew(this.jobList, all.slice(0, 12).map((job) => jobRow(job, this.jobs, this.app)));
   }
-}
-
-const STATES = { queued: "waits", running: "", cancelling: "is being cancelled", succeeded: "is done", failed: "has failed", cancelled: "was cancelled" };
-
-const DOING = { index: "Adding pictures to", watch: "Following folders into", label: "Labelling", reindex: "Changing the model of", map: "Making the map of" };
-
-// A job as a row: what it does, how far it is, and the button that ends it.
-export function jobRow(job, jobs, app) {
-  const { kind, state, done, total, error, waiting, report } = job;
-  const collection = app.titled(job.collection);
-  const far = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : done ? done.toLocaleString("en") : "";
-  const more = [report?.skipped && `${count(report.skipped, "file")} left out`, ...(report?.warnings ?? [])].filter(Boolean);
-  const bar = isRunning(job) && el("progress", { max: total || 1, value: total ? done : null, "aria-label": `Progress of the ${kind} job` });
-  return el("li", { "data-key": job.id },
-    el("div", {},
-      el("span", { class: "name" }, `${DOING[kind] ?? "A damaged job"} ${collection ?? (DOING[kind] ? "a folder" : "")} ${STATES[state]}`),
-      bar,
-      el("p", { class: "hint" }, (error && told(error)) ?? waiting ?? [far, ...more].filter(Boolean).join(" · "))),
-    isRunning(job) && state !== "cancelling" && el("button", { type: "button", class: "button plain",
-      onclick: () => jobs.cancel(job.id).catch((failure) => app.say(failure.message, { kind: "bad" })) }, "Cancel"));
 }

@@ -87,7 +87,7 @@ export class Reviewing {
     this.back = button("Undo", "U", () => this.undo());
     this.progress = el("progress", { "aria-label": "Looked at" });
     this.far = el("p", { class: "hint" });
-    this.which = el("select", { class: "input", "aria-label": "Which pictures" });
+    this.which = el("select", { class: "input", "aria-label": "Which pictures", hidden: true });
     this.which.addEventListener("change", () => {
       this.picture.focus();
       app.navigate({ of: this.which.value || null });
@@ -109,6 +109,7 @@ export class Reviewing {
     this.heading.textContent = this.app.titled(run.collection) ?? fileName(run.folder) ?? run.id;
     this.labels.show(run.labels);
     this.which.replaceChildren(new Option("all pictures", ""), ...run.labels.map((label) => new Option(label, label)), new Option("without a label", NONE));
+    this.which.hidden = false;
     this.whole.show(run);
   }
 

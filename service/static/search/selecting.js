@@ -24,6 +24,7 @@ export class Selecting {
         grid().clearSelection();
         if (byKeys) grid().focus(grid().at);
       },
+      onAll: (ids) => grid().select(ids, { add: false }),
       onLike: (ids) => {
         grid().clearSelection();
         app.navigate({ like: ids, q: null, not: null, img: null, open: null });

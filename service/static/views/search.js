@@ -122,7 +122,12 @@ export function mount(root, app) {
     again = null;
     if (grid.selected.size && !same) grid.clearSelection();
     filters.count();
-    const looks = partsOf(query).length > 0;
+    const parts = partsOf(query);
+    const looks = parts.length > 0;
+    if (looks && !parts.some(({ weight }) => weight > 0)) {
+      lacking();
+      return;
+    }
     const known = remembered.get(key);
     source = known ?? new (looks ? Hits : Browse)(app, collection, query);
     const next = source;
@@ -163,6 +168,16 @@ export function mount(root, app) {
       grid.hide();
       nothing(looks);
     }
+  }
+
+  // All that is asked leads away from something.
+  function lacking() {
+    source = null;
+    grid.hide();
+    results.classList.remove("busy");
+    status.classList.remove("bad");
+    status.textContent = "";
+    explain("Nothing to look for yet", "“But not” and “less like this” lead away from what is looked for: describe a picture, too, or choose one.");
   }
 
   // What there is may have changed since the page asked.

@@ -3,7 +3,7 @@
 
 import { count, el, icon } from "../parts/dom.js";
 import { index } from "../parts/indexing.js";
-import { jobRow } from "../parts/library.js";
+import { jobRow } from "../parts/job.js";
 import { NAMED } from "../parts/naming.js";
 import { dropTarget } from "../parts/picture/drop.js";
 import { filesOf } from "../parts/picture/given.js";

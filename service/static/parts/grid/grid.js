@@ -25,9 +25,11 @@ const SOON = 4_000; // pictures that are laid out before the first of them are s
 export class Grid {
   constructor(root, { api, label, onSelect = () => {} }) {
     this.api = api;
-    this.list = el("ul", { class: "pictures", "aria-label": label });
+    const keys = el("p", { class: "unseen", id: `keys-of-${label.toLowerCase().replaceAll(" ", "-")}` },
+      "Arrow keys move, Enter opens, Space selects, with Shift all in between, Control and A select all, Escape none.");
+    this.list = el("ul", { class: "pictures", "aria-label": label, "aria-describedby": keys.id });
     this.bar = el("div", { class: "lasso", hidden: true });
-    root.append(el("div", { class: "pictures-box" }, this.list, this.bar));
+    root.append(el("div", { class: "pictures-box" }, this.list, this.bar, keys));
     this.onSelect = onSelect;
     this.selected = new Set();
     this.covered = 0; // pixels at the top of the window that something else covers

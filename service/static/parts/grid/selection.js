@@ -12,12 +12,20 @@ const FORMULA = /^[=+\-@\t\r]/; // a spreadsheet takes what begins so for a form
 const LABEL = /^([^:]*[^:\s])\s*:\s*(\S.*)$/; // a key and a value of it
 const COLUMNS = ["id", "external_id", "path", "name", "tags"];
 
+// What one would select instead of each: of a search what fits, or all that it has shown so far.
+function wholeOf(source) {
+  const n = source?.fitting || (source?.count ?? 0);
+  const many = n.toLocaleString("en");
+  return { n, text: source?.fitting ? `all ${many} that fit` : source?.ended ? `all ${many}` : `the first ${many}` };
+}
+
 export class Selection {
-  // onClear(); onLike(ids); onChanged(ids, {deleted}): entries have changed, or are gone
-  constructor(root, { app, onClear, onLike, onChanged }) {
+  // onClear(); onAll(ids): they are to be selected; onLike(ids); onChanged(ids, {deleted}): entries have changed, or are gone
+  constructor(root, { app, onClear, onAll, onLike, onChanged }) {
     Object.assign(this, { app, onChanged });
     this.ids = [];
     this.text = el("strong", { role: "status" });
+    this.all = el("button", { type: "button", class: "link", onclick: () => onAll(Array.from({ length: wholeOf(this.source).n }, (_, i) => this.source.id(i))) });
     this.tagging = this.#field({ placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100 },
       (tag, ids) => changeAll(app, app.collection(), ids, { add_tags: [tag] }, `tagged “${tag}”`));
     this.labelling = this.#field({ placeholder: "key: label", "aria-label": "Label the selected pictures", maxlength: 401, pattern: LABEL.source, title: "A key and a label, as in “kind: boat”" },
@@ -25,12 +33,16 @@ export class Selection {
     this.delete = el("button", { type: "button", class: "button plain bad", onclick: () => this.#delete() }, icon("trash"), el("span", {}, "Delete"));
     this.like = el("button", { type: "button", class: "button plain", onclick: () => onLike(this.ids) }, icon("search"), el("span", {}, "More like these"));
     this.root = el("div", { class: "selection", role: "toolbar", "aria-label": "Selected pictures", hidden: true },
-      this.text, this.tagging, this.labelling,
+      this.text, this.all, this.tagging, this.labelling,
       this.like,
       el("button", { type: "button", class: "button plain", onclick: () => this.#export() }, icon("download"), el("span", {}, "Save list")),
       this.delete,
       el("button", { type: "button", class: "button icon plain", "aria-label": "Clear the selection", onclick: onClear }, icon("close")));
     root.append(this.root);
+    new ResizeObserver(() => { // messages are told above it
+      const tall = this.root.offsetHeight;
+      document.documentElement.style.setProperty("--beneath", `${tall && tall + 8}px`);
+    }).observe(this.root);
   }
 
   show(ids, source) {
@@ -38,6 +50,10 @@ export class Selection {
     this.source = source;
     this.root.hidden = !this.ids.length;
     this.text.textContent = `${this.ids.length.toLocaleString("en")} selected`;
+    const { n, text } = wholeOf(source);
+    this.all.hidden = this.ids.length >= n;
+    this.all.textContent = text;
+    this.all.setAttribute("aria-label", `Select ${text}`);
     this.like.hidden = this.ids.length > 16;
     const changeable = !this.app.info?.read_only;
     this.tagging.hidden = this.labelling.hidden = !changeable;

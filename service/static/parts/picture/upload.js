@@ -8,20 +8,27 @@ const TRIES = 10; // of one that broke off: what came of it all the same is ther
 const WAIT = 3000; // ms between them
 const BYTES = 24_000_000; // together, unless one alone is larger
 
-// Send them. tell({done, total, failed}) after each request. Resolves to {added, had, failed: [{name, error}], other}:
-// `had` were there already, `other` were no pictures.
+// Send them. tell({done, total}) after each request. Resolves to {added, had, failed: [{name, error}], other, left,
+// error}: `had` were there already, `other` were no pictures; `left` are the files that were not sent, since `signal`
+// ended it, or an error.
 export async function upload(api, collection, files, { tell = () => {}, signal } = {}) {
   const pictures = files.filter(isPicture);
-  const report = { added: 0, had: 0, failed: [], other: files.length - pictures.length };
-  let done = 0;
-  tell({ done, total: pictures.length, failed: 0 });
-  for (const some of batches(pictures)) {
-    for (const result of await send(api, collection, some, signal)) {
-      if (result.error) report.failed.push(result);
-      else report[result.created ? "added" : "had"] += 1;
+  const report = { added: 0, had: 0, failed: [], other: files.length - pictures.length, left: [], error: null };
+  const settled = new Set();
+  const told = () => tell({ done: settled.size, total: pictures.length });
+  told();
+  try {
+    for (const some of batches(pictures)) {
+      for await (const [file, { name, error, created }] of send(api, collection, some, signal)) {
+        settled.add(file);
+        if (error) report.failed.push({ name, error });
+        else report[created ? "added" : "had"] += 1;
+      }
+      told();
     }
-    done += some.length;
-    tell({ done, total: pictures.length, failed: report.failed.length });
+  } catch (error) {
+    report.left = pictures.filter((file) => !settled.has(file));
+    if (!signal?.aborted) report.error = error;
   }
   return report;
 }
@@ -41,26 +48,34 @@ function* batches(files) {
   if (some.length) yield some;
 }
 
-async function send(api, collection, files, signal) {
+// Each file with what came of it, once that is known.
+async function* send(api, collection, files, signal) {
   const form = new FormData();
   for (const file of files) form.append("file", file, file.name);
   for (let tries = 0; ; tries++) {
     try {
-      return (await api.post(api.of(collection, "images"), form, { signal })).results;
+      const { results } = await api.post(api.of(collection, "images"), form, { signal });
+      yield* files.map((file, i) => [file, results[i]]);
+      return;
     } catch (error) {
+      signal?.throwIfAborted();
       const lost = error.status ? [] : await unreadable(files); // the browser says no more than that nothing was sent
       if (lost.length) {
+        yield* lost.map((file) => [file, { name: file.name, error: "it is no longer there, or may not be opened" }]);
         const rest = files.filter((file) => !lost.includes(file));
-        const told = lost.map(({ name }) => ({ name, error: "it is no longer there, or may not be opened" }));
-        return rest.length ? [...told, ...(await send(api, collection, rest, signal))] : told;
+        if (rest.length) yield* send(api, collection, rest, signal);
+        return;
       }
-      if (error.passes && tries < TRIES) await pause(WAIT);
-      else if (error.status === 422 || error.status === 413) {
-        if (files.length === 1) return [{ name: files[0].name, error: error.message }];
-        const each = [];
-        for (const file of files) each.push(...(await send(api, collection, [file], signal)));
-        return each;
-      } else throw error;
+      if (error.passes && tries < TRIES) await pause(WAIT, signal);
+      else if (error.status !== 422 && error.status !== 413) throw error;
+      else if (files.length > 1) {
+        for (const file of files) yield* send(api, collection, [file], signal);
+        return;
+      } else if (error.code === "quota_exceeded") throw error; // so it would be with all others
+      else {
+        yield [files[0], { name: files[0].name, error: error.message }];
+        return;
+      }
     }
   }
 }

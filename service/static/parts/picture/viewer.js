@@ -19,7 +19,8 @@ export class Viewer {
     this.asking = order();
     this.image = el("img", { alt: "", draggable: "false" });
     this.stage = el("div", { class: "stage" }, this.image);
-    this.heading = el("h2", { id: "viewer-title", tabindex: "-1", autofocus: true, dir: "auto" }); // so no button looks as if it were pressed
+    // with the focus, so no button looks as if it were pressed; read out when one steps on
+    this.heading = el("h2", { id: "viewer-title", tabindex: "-1", autofocus: true, dir: "auto", "aria-live": "polite" });
     this.path = el("p", { class: "path" });
     this.fit = el("p", { class: "fit" });
     this.facts = el("dl");

@@ -1,0 +1,93 @@
+"""What the page says at the bottom: one message after the other, none unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.seen_pages import tiles, until_so
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+SAY = """async (all) => {
+  const { say } = await import("/static/frame/messages.js");
+  window.acted = [];
+  for (const [text, { act, ...more }] of all) say(text, { ...more, again: act && (() => acted.push(act)), how: act });
+}"""
+
+
+def said(page: Any) -> Any:
+    return page.locator("#said-text")
+
+
+@pytest.fixture
+def saying(opened: Callable[..., Any]) -> Callable[..., Any]:
+    """A page whose time is put on, which says these at once: (words, how)."""
+
+    def show(*messages: tuple[str, dict[str, str]]) -> Any:
+        page = opened("/?c=pictures", clock=True)
+        tiles(page, 9)
+        page.network.rests()
+        page.clock.pause_at(page.evaluate("Date.now()") + 1000)
+        page.evaluate(SAY, messages)
+        return page
+
+    return show
+
+
+def test_the_second_of_a_moment_waits_until_the_first_is_seen(saying: Callable[..., Any]) -> None:
+    page = saying(("It is deleted.", {}), ("This cannot be read.", {"kind": "bad"}), ("Copied.", {}))
+    aloud = page.locator("#aloud")
+    expect(said(page)).to_have_text("It is deleted.")
+    page.clock.run_for(1400)
+    expect(said(page)).to_have_text("It is deleted.")
+    expect(aloud).to_have_text("It is deleted.")
+    page.clock.run_for(400)
+    expect(said(page)).to_have_text("This cannot be read.")
+    expect(aloud).to_have_text("This cannot be read.")
+    page.clock.run_for(2600)
+    expect(said(page)).to_have_text("This cannot be read.")
+    page.clock.run_for(600)
+    expect(said(page)).to_have_text("Copied.")
+    page.clock.run_for(6000)
+    expect(page.locator("#said")).to_be_hidden()
+
+
+def test_how_far_something_is_hides_nothing_and_is_said_as_it_is_by_then(saying: Callable[..., Any]) -> None:
+    page = saying(
+        ("1 of 3…", {"kind": "busy"}), ("Copied.", {}), ("2 of 3…", {"kind": "busy"}), ("3 of 3…", {"kind": "busy"})
+    )
+    expect(said(page)).to_have_text("Copied.")
+    page.clock.run_for(1600)
+    expect(said(page)).to_have_text("3 of 3…")
+    page.evaluate(SAY, [("All added.", {})])
+    expect(said(page)).to_have_text("All added.")
+
+
+def test_what_is_closed_or_pressed_has_been_seen(saying: Callable[..., Any]) -> None:
+    page = saying(("One.", {"kind": "bad"}), ("Two.", {"kind": "bad", "act": "Mend"}), ("Three.", {"act": "Look"}))
+    page.get_by_role("button", name="Close the message").click()
+    expect(said(page)).to_have_text("Two.")
+    page.get_by_role("button", name="Mend").click()
+    expect(said(page)).to_have_text("Three.")
+    page.clock.run_for(60_000)
+    page.get_by_role("button", name="Look").click()  # what offers something stays
+    expect(page.locator("#said")).to_be_hidden()
+    assert page.evaluate("acted") == ["Mend", "Look"]
+
+
+def test_what_is_said_while_nobody_looks_is_seen_by_who_comes_back(saying: Callable[..., Any]) -> None:
+    page = saying()
+    page.evaluate("Object.defineProperty(document, 'hidden', { configurable: true, get: () => window.away })")
+    page.evaluate("away = true; document.dispatchEvent(new Event('visibilitychange'))")
+    page.evaluate(SAY, [("12 pictures added.", {}), ("3 more.", {})])
+    page.clock.run_for(60_000)
+    expect(said(page)).to_have_text("12 pictures added.")
+    page.evaluate("away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    page.clock.run_for(1600)
+    expect(said(page)).to_have_text("3 more.")
+    page.clock.run_for(6000)
+    until_so(page, "document.getElementById('said').hidden")
