@@ -107,10 +107,6 @@ def _other(error: Any) -> str:
 def _no_command(word: str, context: Any) -> str | None:
     """What to say of a command that is called otherwise here; None where that is not known."""
     commands = dict.fromkeys(context.command.commands)
-    if word.lower() in _RENAME and "title" in commands:
-        path = context.command_path
-        anew = f"{path} backup OLD FILE, {path} restore FILE NEW and {path} delete OLD give it another NAME"
-        return f"no such command '{word}'; {path} title changes what it is called on the page; {anew}"
     if context.parent is None:
         commands |= dict.fromkeys(["--help", "--version", *(f"collections {name}" for name in _OF_COLLECTIONS)])
     alike = [names.split(", ") for names in _ALIKE if word.lower() in names.split(", ")]
@@ -134,7 +130,6 @@ def _name_of(error: Any) -> str:
 
 ODD_PLACES = re.compile(r"(?:^|=)(?:$|~)|file:|://|[^\x00-\x7f]")  # what a word has in it that may need `with_places`
 _PLACES = ("model", "init", "source", "url")  # texts that say where something is
-_RENAME = ("rename", "mv", "move")
 _OF_COLLECTIONS = ("list", "delete", "check", "import")  # which people look for in glimpse itself
 # What other programs call what there is here. Each row has the names of one thing.
 _ALIKE = (
@@ -152,7 +147,8 @@ _ALIKE = (
     "eval, evaluate, test, benchmark, measure",
     "serve, server, start, run, web, ui, gui, up",
     "duplicates, dedupe, dedup, dups, dupes",
-    "title, rename, name, mv",
+    "rename, title, name",
+    "rename, move, mv",
     "import, collections import, load",
     "restore, recover",
     "patch, edit, set, update",

@@ -22,7 +22,7 @@ from index.bulk.job import Manifest
 from index.collection import open_collection
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
-SHARDS, EACH = 8, 60
+SHARDS, EACH = 8, 120
 RAY, RAY_NEEDED = find_spec("ray") is not None, "--ray needs ray: "
 
 

@@ -74,8 +74,8 @@ def wrong(*words: str) -> str:
         ("collections rm shop", "no such command 'rm'; is glimpse collections delete meant?; see "),
         ("collections show shop", "no such command 'show'; is glimpse collections list meant?; see "),
         (
-            "collections rename a b",
-            "no such command 'rename'; glimpse collections title changes what it is called on the page; glimpse ",
+            "collections mv a b",
+            "no such command 'mv'; is glimpse collections rename or glimpse collections move meant?; see ",
         ),
         ("jobs stop 1", "no such command 'stop'; is glimpse jobs cancel meant?; see "),
         ("keys create shop", "no such command 'create'; is glimpse keys add meant?; see "),

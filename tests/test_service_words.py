@@ -118,6 +118,11 @@ def held(answer: Any, said: set[str]) -> None:
         said.add(f"{error['message']} / {error['param']}"[:300])
 
 
+def renames(body: Any) -> bool:
+    """Whether the collection would be called otherwise from then on, and be found by nobody who comes next."""
+    return isinstance(body, dict) and body.get("name") == "x" and "labels" not in body
+
+
 def foreign(said: set[str]) -> list[str]:
     """What is not in our words."""
     return sorted(words for words in said if FORBIDDEN.search(words) or words.startswith(ELSE))
@@ -131,6 +136,7 @@ def test_no_error_of_a_body_speaks_of_the_library(client: TestClient) -> None:
             (method, path.format(**VALID), json.dumps(body).encode())
             for method, path, operation in operations(client)
             for body in bodies(document, operation)
+            if not renames(body)
         ),
     )
     assert len(said) > 200

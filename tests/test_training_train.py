@@ -317,7 +317,7 @@ def test_a_run_of_before_a_setting_was_renamed_goes_on(config: TrainConfig) -> N
     assert TrainConfig.load(Path(config.out)) == dataclasses.replace(config, epochs=1)
 
 
-@pytest.mark.parametrize("other", [{"folders": True}, {"loss": "nt-xent"}])
+@pytest.mark.parametrize("other", [{"folders": True, "pairs": "classes", "val": None}, {"loss": "nt-xent"}])
 def test_columns_that_nobody_reads_need_no_name(config: TrainConfig, other: dict[str, Any]) -> None:
     assert dataclasses.replace(config, caption_key="", **other).keys.captions == ()
 
