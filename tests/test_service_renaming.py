@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import CollectionExists, CollectionLocked, CollectionNotFound, RunBusy
+from base.errors import CollectionExists, CollectionLocked, CollectionNotFound, InputError, NotInStore, RunBusy
 from index import renaming
-from index.collection import collection_names, create_collection
+from index.collection import collection_names, create_collection, delete_collection
 from index.local.store import LocalStore
 from labelling.outputs.asked import OutputsAsked
 from labelling.runs.kept import LabelRuns
@@ -79,12 +79,21 @@ def test_they_do_after_a_kill_too(data: Path, when: str) -> None:
     assert (len(runs_of(data, "autumn")), runs_of(data, "shop")) == (2, [])
 
 
-def test_they_stay_where_it_could_not_be_renamed(data: Path) -> None:
+def test_they_stay_where_it_could_not_be_renamed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = runs_of(data, "shop")
-    with pytest.raises(CollectionExists):
-        rename(data, "shop", "walks")
+    for to, kind in (("walks", CollectionExists), ("shop", InputError), ("A/B", InputError)):
+        with pytest.raises(kind):
+            rename(data, "shop", to)
     with LabelRuns(data).open(before[0]), pytest.raises(RunBusy):
         rename(data, "shop", "autumn")
+    with monkeypatch.context() as on_a_server:
+        on_a_server.setenv("GLIMPSE_STORE", "milvus://localhost:19530/default")
+        with pytest.raises(NotInStore):
+            rename(data, "shop", "autumn")
+    delete_collection(data, "shop")
+    for to in ("autumn", "walks"):
+        with pytest.raises(CollectionNotFound):
+            rename(data, "shop", to)
     assert runs_of(data, "shop") == asked_again(data, "shop") == before
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from base.errors import GlimpseError, RunBusy, RunNotFound
 from base.sqlite_files import Unmerged
-from index.local.layout import collection_folder
+from index.local.layout import collection_folder, folder_identity
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Judge
 from labelling.runs.report import RunInfo, SourceAsked
@@ -106,7 +106,8 @@ class LabelRuns:
         Raises:
             RunBusy: others work on one of them.
         """
-        place = collection_folder(self._folder.parent, collection)
+        old, new = (collection_folder(self._folder.parent, name) for name in (collection, to))
+        identity = folder_identity(old)
         with ExitStack() as held:
             runs = []
             for info in self.list():
@@ -118,12 +119,10 @@ class LabelRuns:
                     if run.info().source.collection == collection:
                         back.callback(run.read_from, collection)
                         run.read_from(to)
-                done = False
                 try:
                     yield
-                    done = True
                 finally:
-                    if done or not os.path.lexists(place):
+                    if identity is not None and folder_identity(new) == identity:
                         back.pop_all()
             for run in runs:
                 info = run.info()
