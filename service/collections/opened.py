@@ -103,7 +103,7 @@ class OpenCollections:
             if collection.is_there():
                 return collection
             self._let_go(name, collection)
-        self._let_go_of_gone()  # first: of what it was called before SQLite would take files away when this one closes
+        self._let_go_of_gone()  # or SQLite would remove files by the name of before when a renamed one is closed
         try:
             collection = open_collection(self._data, name, read_only=self._read_only)
         except (CollectionNotFound, InputError):
