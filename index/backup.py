@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import CollectionDamaged, CollectionError, InputError
-from base.files import fsync_file, new_file
+from base.files import fsync_file, is_stream, new_file
 from index.collection import check_here
 from index.local.catalog.catalog import Catalog
 from index.local.catalog.integrity import UNCOUNTED
@@ -63,12 +63,13 @@ def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Fi
             raise CollectionDamaged(f"collection {name!r}: {lost[0]}")
         entries = _add_uploads(part, collection, uploads_folder(data, name))
         check_worth(file, name, entries)
-    return FileSummary(entries, file.stat().st_size)
+        size = part.stat().st_size  # what went into a pipe has none
+    return FileSummary(entries, size)
 
 
 def check_worth(file: Path, name: str, entries: int) -> None:
     """InputError if an empty collection would take the place of a file that is there."""
-    if not entries and file.exists():
+    if not entries and file.exists() and not is_stream(file):
         raise InputError(f"{file}: left as it is, for collection {name!r} is empty; write it elsewhere, or delete it")
 
 

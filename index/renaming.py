@@ -12,7 +12,7 @@ import shutil
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from base.errors import CollectionError, InputError
+from base.errors import GlimpseError, InputError
 from base.files import fsync_file, whole_file
 from index.collection import LOCAL, check_here, is_elsewhere, store_at
 from index.local.collection import LocalCollection
@@ -42,7 +42,8 @@ def rename_collection(data: Path, name: str, to: str) -> None:
         with nullcontext() if is_elsewhere(data, name) else letting_uploads_go(folder):
             _link(uploads_folder(data, name), uploads_folder(data, to))
             call(folder, target)
-            with suppress(CollectionError, OSError):  # it is done, and as after a kill its files are found
+            with suppress(GlimpseError, OSError):  # it is done, and as after a kill its files are found
+                fsync_file(target.parent)
                 collection, lock = LocalCollection(target, lock), -1
                 with collection:
                     take_home(collection, uploads_folder(data, to))
@@ -67,6 +68,8 @@ def _link(before: Path, after: Path) -> None:
             except OSError:
                 with whole_file(made / file.name) as copy:
                     shutil.copyfile(file, copy)
+                    times = file.stat()
+                    os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))  # by which what is kept of it is known
         if made.is_dir():
             fsync_file(made)
     if after.is_dir():

@@ -14,18 +14,19 @@ def rename(data: Path, name: str, to: str) -> None:
     """As `rename_collection`; its labelling runs are those of `to` from then on.
 
     Raises:
-        CollectionLocked: others write to it, or a job of it waits or runs.
+        CollectionLocked: others write to it, or a job of it, or of one that is to be called `to`, waits or runs.
         RunBusy: others work on one of its labelling runs.
     """
-    check_jobs(data, name)
+    check_jobs(data, name, to)
     with LabelRuns(data).following(name, to):
         rename_collection(data, name, to)
 
 
-def check_jobs(data: Path, name: str) -> None:
-    """CollectionLocked if a job of the collection waits or runs."""
+def check_jobs(data: Path, *names: str) -> None:
+    """CollectionLocked if a job of a collection that is called so, or will be, waits or runs."""
     for job in JobStore(data).all():
-        if job.collection == name and not job.ended:
+        if job.collection in names and not job.ended:
             raise CollectionLocked(
-                f"job {job.id} is of collection {name!r}: wait for its end, or cancel it (DELETE /v1/jobs/{job.id})"
+                f"job {job.id} is of collection {job.collection!r}: wait for its end, or cancel it (DELETE "
+                f"/v1/jobs/{job.id})"
             )

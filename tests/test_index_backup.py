@@ -12,6 +12,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from index.collection import (
 )
 from index.local.collection import LocalCollection
 from index.local.layout import uploads_folder
+from index.parquet.collections import export_parquet
 from index.uploads import remove_leftovers, take_home
 
 DIM = 16
@@ -97,6 +99,17 @@ def upload(data: Path, pets: Collection, content: bytes) -> Path:
     path.write_bytes(content)
     pets.upsert([Entry(vectors(1)[0], "image", path, sha256=sha256)])
     return path
+
+
+def test_what_goes_into_a_pipe_is_told_by_its_size(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        fill(pets)
+    os.mkfifo(tmp_path / "pipe")
+    for write in (back_up, export_parquet):
+        with ThreadPoolExecutor(1) as beside:
+            read = beside.submit((tmp_path / "pipe").read_bytes)
+            kept = write(tmp_path, "pets", tmp_path / "pipe")
+            assert kept.bytes == len(read.result()) > 0
 
 
 def test_uploaded_files_go_with_their_collection(tmp_path: Path) -> None:

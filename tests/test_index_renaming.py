@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from base.errors import (
     DiskFull,
     GlimpseError,
     InputError,
+    QuotaExceeded,
 )
 from index import renaming
 from index.collection import Entry, check_collection, collection_names, create_collection, open_collection
@@ -180,9 +182,42 @@ def test_a_disk_without_links_has_copies(data: Path, monkeypatch: pytest.MonkeyP
     def none(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
+    def times(name: str) -> list[int]:
+        return sorted(path.stat().st_mtime_ns for path in uploads_folder(data, name).rglob("*.png"))
+
+    before = times("shop")
     monkeypatch.setattr("os.link", none)
     rename_collection(data, "shop", "autumn")
     check(data, "autumn")
+    assert times("autumn") == before  # by which thumbnails that are kept are known to be of these files
+
+
+def test_a_sweep_that_comes_between_costs_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir, swept = Path.mkdir, []
+
+    def then_sweep(path: Path, *given: Any, **more: Any) -> None:
+        mkdir(path, *given, **more)
+        if path.name.startswith(".gone-") and not swept:
+            swept.append(path)
+            sweep(path.parent)
+
+    monkeypatch.setattr(Path, "mkdir", then_sweep)
+    rename_collection(data, "shop", "autumn")
+    assert swept
+    check(data, "autumn")
+
+
+def test_one_that_lies_on_another_disk_is_renamed_by_its_link(data: Path, tmp_path: Path) -> None:
+    (data / "collections" / "shop").rename(tmp_path / "elsewhere")
+    (data / "collections" / "shop").symlink_to(tmp_path / "elsewhere")
+    rename_collection(data, "shop", "autumn")
+    check(data, "autumn")
+    assert (data / "collections" / "autumn").readlink() == tmp_path / "elsewhere"
+    more = [Entry(np.ones(4, np.float32), "text", text=str(i)) for i in range(10)]
+    with open_collection(data, "autumn", writable=True) as collection:
+        for refused in (lambda: collection.upsert(more), lambda: collection.check_room(10)):
+            with pytest.raises(QuotaExceeded, match="collection 'autumn' has 4 entries and may have 10"):
+                refused()
 
 
 def test_the_uploads_that_another_store_shares_stay(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

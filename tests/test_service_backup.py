@@ -44,6 +44,7 @@ from service.backup.restoring import restore_all, restore_one, verify
 from service.backup.rotation import superfluous
 from service.backup.writing import back_up_all
 from service.jobs.store import JobStore
+from service.renaming import rename
 from service.signing import Signer
 
 ROOT = Path(__file__).parents[1]
@@ -512,6 +513,17 @@ def test_a_collection_that_is_deleted_meanwhile_is_left_out(data: Path, tmp_path
     assert (manifest.deleted, set(manifest.collections)) == (("walks",), {"shop"})
     restore_all(tmp_path / "new", tmp_path / "all")
     assert collection_names(tmp_path / "new") == ["shop"]
+
+
+def test_a_collection_that_is_renamed_meanwhile_is_in_it_under_the_new_name(data: Path, tmp_path: Path) -> None:
+    def progress(done: int, total: int) -> None:
+        if "walks" in collection_names(data):
+            rename(data, "walks", "hikes")
+
+    manifest = back_up_all(data, tmp_path / "all", progress=progress)
+    assert (manifest.deleted, set(manifest.collections)) == (("walks",), {"shop", "hikes"})
+    restore_all(tmp_path / "new", tmp_path / "all")
+    assert collection_names(tmp_path / "new") == ["hikes", "shop"]
 
 
 def test_a_damaged_collection_fails_the_whole_unless_it_is_left_out(data: Path, tmp_path: Path) -> None:

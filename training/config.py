@@ -384,5 +384,5 @@ def in_effect(kept: dict[str, Any]) -> dict[str, Any]:
             "color_jitter": config.used_color_jitter,
             "word_dropout": config.used_word_dropout,
         }
-    except (InputError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return kept

@@ -171,14 +171,22 @@ def _content(manifest: Manifest, file: Path) -> dict[str, object]:
     from dataclasses import asdict
 
     content = {name: value for name, value in asdict(manifest).items() if name != "members"}
-    return {**content, "files": len(manifest.members), "bytes": file.stat().st_size}
+    return {**content, "files": len(manifest.members), "bytes": _size(file)}
 
 
 def _summary(manifest: Manifest, file: Path) -> str:
     entries = sum(held.entries for held in manifest.collections.values())
     parts = [f"{_number(len(manifest.collections), 'collections')} with {_number(entries, 'entries')}"]
     parts += [_number(n, name.replace("-", " ")) for name, n in manifest.counts.items() if n]
-    return ", ".join([*parts, f"{file.stat().st_size / 2**20:.1f} MiB"])
+    size = _size(file)
+    return ", ".join(parts if size is None else [*parts, f"{size / 2**20:.1f} MiB"])
+
+
+def _size(file: Path) -> int | None:
+    """Its bytes; None: it went into a pipe, which has none."""
+    from base.files import is_stream
+
+    return None if is_stream(file) else file.stat().st_size
 
 
 def _number(n: int, what: str) -> str:

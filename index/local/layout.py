@@ -105,6 +105,7 @@ def appearing(data: Path, name: str) -> Iterator[Path]:
         made = collection_folder(own, name)
         fsync_file(made)
         call(made, folder)
+        fsync_file(folder.parent)
 
 
 def make_way(data: Path, name: str) -> None:
@@ -120,14 +121,13 @@ def make_way(data: Path, name: str) -> None:
 
 
 def call(made: Path, folder: Path) -> None:
-    """Have what lies at `made` be the collection at `folder`, in one step. CollectionExists."""
+    """Have what lies at `made` be the collection at `folder`, in one step. CollectionExists, OSError: it is not."""
     try:
         made.rename(folder)  # POSIX refuses this onto a folder with anything in it
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             raise
         raise _taken(folder) from None
-    fsync_file(folder.parent)
 
 
 def _taken(folder: Path) -> CollectionExists:
@@ -142,13 +142,13 @@ def letting_uploads_go(folder: Path) -> Iterator[None]:
     Who makes one of its name anew waits for that, so nothing of the new one goes. If it is called so still, or there is
     a kill before the end, nothing is lost.
     """
-    gone = folder.with_name(f".gone-{uuid.uuid4().hex}-{folder.name}")
-    gone.mkdir()
-    with folder_lock(gone):
+    with ExitStack() as locks:
+        gone = _locked_folder(folder.parent, ".gone", f"-{folder.name}", locks)
         try:
             yield
         finally:
-            _with_uploads(gone)
+            with suppress(OSError):  # then the next sweep
+                _with_uploads(gone)
     sweep(folder.parent)
 
 
@@ -196,17 +196,17 @@ def _with_uploads(gone: Path) -> Path:
 def own_folder(parent: Path) -> Iterator[Path]:
     """A folder in `parent` for the time of the block; the next `sweep` removes what a kill leaves of it."""
     with ExitStack() as locks:
-        own = _locked_folder(parent, locks)
+        own = _locked_folder(parent, ".new", "", locks)
         try:
             yield own
         finally:
             shutil.rmtree(own, ignore_errors=True)
 
 
-def _locked_folder(parent: Path, locks: ExitStack) -> Path:
-    """A new folder whose lock we have: another one if a sweep came before the lock."""
+def _locked_folder(parent: Path, begin: str, end: str, locks: ExitStack) -> Path:
+    """A new folder, of a name that a sweep knows, whose lock we have: another one if a sweep came before the lock."""
     while True:
-        own = parent / f".new-{uuid.uuid4().hex}"
+        own = parent / f"{begin}-{uuid.uuid4().hex}{end}"
         own.mkdir()
         with suppress(FileNotFoundError, BlockingIOError):
             locks.enter_context(folder_lock(own, wait=False))

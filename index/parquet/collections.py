@@ -76,7 +76,8 @@ def export_parquet(
                 done += len(records)
                 if progress:
                     progress(done, total)
-    return FileSummary(done, file.stat().st_size)
+        size = part.stat().st_size  # what went into a pipe has none
+    return FileSummary(done, size)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from base.errors import GlimpseError, RunBusy, RunNotFound
 from base.sqlite_files import Unmerged
+from index.local.layout import collection_folder, folder_identity
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Judge
 from labelling.runs.report import RunInfo, SourceAsked
@@ -100,25 +101,29 @@ class LabelRuns:
 
     @contextmanager
     def following(self, collection: str, to: str) -> Iterator[None]:
-        """Have the runs of a collection be those of `to`, which it is called after the block; if that fails, as before.
+        """Have the runs of a collection be those of `to`, if it is called so after the block, however that ends.
 
         Raises:
             RunBusy: others work on one of them.
         """
+        old, new = (collection_folder(self._folder.parent, name) for name in (collection, to))
+        identity = folder_identity(old)
         with ExitStack() as held:
-            runs = [
-                held.enter_context(self._open(self._folder / info.id, 0.0))
-                for info in self.list()
-                if info.source.collection == collection
-            ]
-            try:
+            runs = []
+            for info in self.list():
+                if info.source.collection in (collection, to):  # a killed renaming has told some already
+                    with suppress(RunNotFound):  # forgotten just now
+                        runs.append(held.enter_context(self._open(self._folder / info.id, 0.0)))
+            with ExitStack() as back:
                 for run in runs:
-                    run.read_from(to)
-                yield
-            except BaseException:
-                for run in runs:
-                    run.read_from(collection)
-                raise
+                    if run.info().source.collection == collection:
+                        back.callback(run.read_from, collection)
+                        run.read_from(to)
+                try:
+                    yield
+                finally:
+                    if identity is not None and folder_identity(new) == identity:
+                        back.pop_all()
             for run in runs:
                 info = run.info()
                 run.store.close()
@@ -138,7 +143,11 @@ class LabelRuns:
 
     def make(self, source: SourceAsked, outputs: OutputsAsked, patience: float = 0.0) -> Run:
         """The run of this source and these outputs; made if there is none. RunBusy after `patience`, OSError."""
-        folder = self._folder / run_id(source, outputs)
+        wanted = run_id(source, outputs)
+        if source.collection and not (self._folder / wanted).exists():  # or its collection was called otherwise before
+            same = (info.id for info in self.list() if run_id(info.source, info.outputs) == wanted)
+            wanted = next(same, wanted)
+        folder = self._folder / wanted
         folder.mkdir(parents=True, exist_ok=True)
         run = self._open(folder, patience)
         run.begin(source, outputs)

@@ -65,8 +65,11 @@ def back_up_all(
             writer = ArchiveWriter(out, told)
             copy = part.with_name(f"{part.name}.copy")  # of what must be copied first; swept with the part
             counts = _add_small_files(writer, data, copy)
-            wanted = [name for name in names if name not in without]
-            added = {name: _add_collection(writer, data, name, copy) for name in wanted}
+            added: dict[str, Held | None] = {}
+            while wanted := [name for name in names if name not in (*without, *added)]:
+                added |= {name: _add_collection(writer, data, name, copy) for name in wanted}
+                if not all(added[name] for name in wanted):  # who is gone may be called otherwise by now
+                    names = collection_names(data)
             manifest = Manifest(
                 FORMAT,
                 product_version(),

@@ -103,6 +103,7 @@ class OpenCollections:
             if collection.is_there():
                 return collection
             self._let_go(name, collection)
+        self._let_go_of_gone()  # or SQLite would remove files by the name of before when a renamed one is closed
         try:
             collection = open_collection(self._data, name, read_only=self._read_only)
         except (CollectionNotFound, InputError):
@@ -125,6 +126,15 @@ class OpenCollections:
             if self._open.get(name) is collection:
                 del self._open[name]
         collection.close()
+
+    def _let_go_of_gone(self) -> dict[str, Collection]:
+        """Close what was deleted, renamed or made anew; those that are left, near ones alone."""
+        with self._lock:
+            near = {name: collection for name, collection in self._open.items() if collection.is_near}
+        for name, collection in [*near.items()]:
+            if not collection.is_there():
+                self._let_go(name, near.pop(name))
+        return near
 
     def has_image(self, sha256: str) -> bool:
         """Whether any has an image file of that hash; also where it cannot be told."""
@@ -231,12 +241,7 @@ class OpenCollections:
         took = 0.0
         while not self._closed.wait(max(FOLLOW, took / BUSY)):
             started = time.monotonic()
-            with self._lock:
-                near = {name: collection for name, collection in self._open.items() if collection.is_near}
-            for name, collection in near.items():
-                if not collection.is_there():
-                    self._let_go(name, collection)
-                    continue
+            for collection in self._let_go_of_gone().values():
                 with suppress(GlimpseError):  # the next search says what is wrong
                     collection.refresh()
             took = time.monotonic() - started

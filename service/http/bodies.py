@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service.errors import Refusal
 from service.http.headers import media_type
-from service.http.json_bodies import beside, read_json
+from service.http.json_bodies import beside, no_json, read_json
 
 T = TypeVar("T", bound=BaseModel)
 MAX_FIELDS = 1000  # of a form, beside its files; a label may be one
@@ -43,7 +43,7 @@ async def json_of(kind: type[T], request: Request) -> T:
         try:
             fields = read_json(body)
         except (ValueError, RecursionError):
-            raise _no_json() from None
+            raise no_json() from None
         try:
             return kind.model_validate(fields, from_attributes=True)  # FastAPI's way
         except ValidationError as error:
@@ -61,7 +61,7 @@ def as_utf8(body: bytes) -> bytes:
     try:
         return body.removeprefix(BOM_UTF8) if coding.startswith("utf-8") else body.decode(coding).encode()
     except UnicodeDecodeError:
-        raise _no_json() from None
+        raise no_json() from None
 
 
 def from_fields(kind: type[T], fields: Any) -> T:
@@ -146,10 +146,6 @@ def _no_form(said: str, max_files: int) -> Refusal:
     else:
         message = "the form is not as its boundary in the Content-Type says"
     return Refusal(400, message, code="invalid_form")
-
-
-def _no_json() -> RequestValidationError:
-    return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "no JSON"}])
 
 
 def _invalid(error: ValidationError, given: Any = None) -> RequestValidationError:

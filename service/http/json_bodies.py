@@ -55,6 +55,11 @@ async def beside(read: Callable[[bytes], R], body: bytes) -> R:
     return read(body) if len(body) <= SMALL else await run_in_threadpool(read, body)
 
 
+def no_json() -> RequestValidationError:
+    """What a body is answered that is none."""
+    return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "no JSON"}])
+
+
 class JsonRoute(APIRoute):
     """A route whose JSON body, where that is large, is read and looked at in a thread, and not on the event loop."""
 
@@ -78,7 +83,7 @@ class JsonRoute(APIRoute):
             try:
                 large.said = await run_in_threadpool(read, body)
             except (ValueError, RecursionError):
-                raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "no JSON"}]) from None
+                raise no_json() from None
             return await handle(large)
 
         return handle_large

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticUseDefault, core_schema
 
-from base.names import MAX_EXTERNAL_ID, check_external_id
+from base.names import MAX_EXTERNAL_ID, NAME, check_external_id
 from encoder.cut import CutTexts
 
 MAX_ID = 2**63 - 1
@@ -51,6 +51,7 @@ ExternalId = Annotated[
     AfterValidator(check_external_id),
     Field(description=RULE),
 ]
+CollectionName = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
 
 

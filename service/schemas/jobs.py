@@ -15,13 +15,12 @@ from pydantic import (
     model_validator,
 )
 
-from base.names import NAME
 from encoder.zero_shot.classifier import ScoredBy
 from index.map.projection import Method
 from labelling.label_sets import Mode
 from labelling.outputs.folder_steps import How
 from service.jobs.store import DAMAGED, Job, Kind, State
-from service.schemas.base import Label, ModelName, RequestModel, Schema
+from service.schemas.base import CollectionName, Label, ModelName, RequestModel, Schema
 from service.schemas.labelling.labels import ABSTAIN_HELP, MODEL_HELP, SCORES_HELP, LabelOrText
 
 MAX_FOLDERS = 100
@@ -37,7 +36,6 @@ ServerPath = Annotated[
     str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_absolute),
     Field(description="on the server, absolute, in one of the folders that jobs may read", examples=["/photos/2024"]),
 ]  # fmt: skip
-Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -63,7 +61,7 @@ class Folders(Walk):
     """What index and watch have in common."""
 
     kind: Literal["index", "watch"]
-    collection: Name = Field(description="made if there is none")
+    collection: CollectionName = Field(description="made if there is none")
     folders: list[ServerPath] = Field(min_length=1, max_length=MAX_FOLDERS)
     captions: ServerPath | None = Field(None, description="table whose other columns become metadata of its images")
     image_key: str = Field("image", max_length=1000, description="the column of captions that holds the image's path")
@@ -97,7 +95,7 @@ class LabelJob(Walk):
 
     kind: Literal["label"]
     folder: ServerPath | None = None
-    collection: Name | None = Field(None, description="instead of a folder: by the vectors that it has")
+    collection: CollectionName | None = Field(None, description="instead of a folder: by the vectors that it has")
     labels: list[LabelOrText] | None = Field(None, min_length=1)
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
@@ -132,7 +130,7 @@ class ReindexJob(RequestModel):
     """Bring a collection to another model. It is served as it was until all is done."""
 
     kind: Literal["reindex"]
-    collection: Name
+    collection: CollectionName
     drop_unreadable: bool = Field(False, description="delete the entries whose file is gone or cannot be read")
     model: ModelName = Field(None, description="default: the default model")
     training_run: str | None = Field(
@@ -150,7 +148,7 @@ class MapJob(RequestModel):
     """Make the map of a collection, as `glimpse collections map`."""
 
     kind: Literal["map"]
-    collection: Name
+    collection: CollectionName
     method: Method = Field(
         "pca", description="pca takes seconds; umap minutes, keeps neighbours together, and needs umap-learn"
     )

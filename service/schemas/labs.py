@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
 from service.schemas import examples
-from service.schemas.base import MAX_ID, RequestModel, Schema
-from service.schemas.search import Name
+from service.schemas.base import MAX_ID, CollectionName, RequestModel, Schema
 from training.loss.forces import Forces, LossName, Mining
 
 MAX_POINTS = 256  # anchors and others together; half as many squared are the cosines of a loss
@@ -25,7 +24,7 @@ Ids = Annotated[list[Annotated[int, Field(ge=1, le=MAX_ID)]], Field(min_length=1
 class Pictures(RequestModel):
     """Entries of a collection in place of points: their own vectors."""
 
-    collection: Name
+    collection: CollectionName
     anchors: Ids
     others: Ids
 

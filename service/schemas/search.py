@@ -16,7 +16,6 @@ from pydantic import (
     model_validator,
 )
 
-from base.names import NAME
 from base.words import readable
 from encoder.cut import CutTexts
 from encoder.unread import UnreadWords
@@ -25,14 +24,22 @@ from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from index.search.together import MOST, PlacedRecord
 from service.errors import ErrorDetail
 from service.schemas import examples
-from service.schemas.base import MAX_ID, ExternalId, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text
+from service.schemas.base import (
+    MAX_ID,
+    CollectionName,
+    ExternalId,
+    Image,
+    OfTexts,
+    RequestModel,
+    Schema,
+    SignedSeconds,
+    Text,
+)
 
 MAX_PARTS = 32
 MAX_SEARCHES = 256  # in one request
 MAX_HITS = 10_000  # of them together
 VERSION = 12  # digits of the SHA-256 in an address
-
-Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 Sign = Callable[[str], str]  # makes an address, as it is asked for, out of a path
 
@@ -157,7 +164,7 @@ class TogetherRequest(SearchRequest):
 
     model_config = ConfigDict(json_schema_extra=examples.TOGETHER)
 
-    collections: list[Name] = Field(min_length=1, max_length=MOST, description="names")
+    collections: list[CollectionName] = Field(min_length=1, max_length=MOST, description="names")
 
     @model_validator(mode="after")
     def _has_no_ids(self) -> TogetherRequest:

@@ -74,6 +74,7 @@ class Catalog:
         `read_only` as `Database` has it.
         """
         self.path = path
+        self._name = path.parent.name  # of the collection: the catalog says the one that it was made under
         functions = {"checksum": checksum}
         self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, functions, UPGRADES, read_only=read_only)
         self.settings = Settings(self._db)
@@ -153,7 +154,7 @@ class Catalog:
                 raise ModelMismatch("another model was put in place meanwhile: try again, with that one")
             before = count_entries(db)
             ids = write_batch(db, batch, x16, next_version(db))
-            check_entries(db, before)
+            check_entries(db, self._name, before)
             return ids
 
     def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
@@ -202,7 +203,7 @@ class Catalog:
     def check_room(self, more: int) -> None:
         """QuotaExceeded if so many more entries would be too many."""
         with self._db.reading() as db:
-            check_room(db, count_entries(db), more)
+            check_room(db, self._name, count_entries(db), more)
 
     def bytes_inside(self, folder: str) -> int:
         """Bytes of the files inside a folder that entries name."""

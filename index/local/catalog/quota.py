@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from base.errors import CollectionDamaged, InputError, QuotaExceeded
 from index.config import Quota
@@ -35,16 +34,15 @@ def count_entries(db: Connection) -> int:
     return sum(read_counts(db).values())
 
 
-def check_entries(db: Connection, before: int) -> None:
-    """QuotaExceeded if a commit leaves more entries than may be, and than there were `before`."""
-    check_room(db, before, count_entries(db) - before)
+def check_entries(db: Connection, name: str, before: int) -> None:
+    """QuotaExceeded if a commit to the collection `name` leaves more entries than may be, and than were `before`."""
+    check_room(db, name, before, count_entries(db) - before)
 
 
-def check_room(db: Connection, before: int, more: int) -> None:
+def check_room(db: Connection, name: str, before: int, more: int) -> None:
     """QuotaExceeded if so many more entries than there were `before` are too many; no more never are."""
     most = read_quota(db).entries
     if most is not None and more > 0 and before + more > most:
-        name = Path(db.execute("PRAGMA database_list").fetchone()[2]).parent.name  # it may have been made under another
         raise QuotaExceeded(
             f"collection {name!r} has {before} entries and may have {most}, so {more} more do not fit; {REMEDY}"
         )

@@ -75,6 +75,7 @@ class LiveIndex:
         self._changing = threading.Lock()  # held to replace the state
         self._building = threading.Lock()  # held to write files
         self._damaged: list[Snapshot] = []  # snapshots not to be used again
+        self._starting = threading.Lock()  # held to begin something in the background
         self._background: list[threading.Thread] = []
         self._stop = threading.Event()
 
@@ -91,7 +92,9 @@ class LiveIndex:
         with self._building:  # it ends with removing files, which only who has the writer's lock may do
             pass
         self._stop.set()
-        for thread in self._background:
+        with self._starting:  # what is there has been started, and nothing comes any more
+            background = self._background
+        for thread in background:
             thread.join()
 
     # --- snapshots ---
@@ -296,12 +299,13 @@ class LiveIndex:
             except GlimpseError as error:  # the collection was deleted, or is damaged: the next search says so
                 log.info("%s: %s", self._folder, error)
 
-        self._background = [thread for thread in self._background if thread.is_alive()]
-        if any(thread.name == work.__name__ for thread in self._background):
-            return
-        thread = threading.Thread(target=run, name=work.__name__, daemon=True)
-        thread.start()
-        self._background.append(thread)  # only now: whoever closes meanwhile waits for each that is there
+        with self._starting:
+            alive = [thread for thread in self._background if thread.is_alive()]
+            if self._stop.is_set() or any(thread.name == work.__name__ for thread in alive):
+                return
+            thread = threading.Thread(target=run, name=work.__name__, daemon=True)
+            thread.start()
+            self._background = [*alive, thread]
 
 
 def background_threads() -> int:

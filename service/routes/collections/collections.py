@@ -117,13 +117,15 @@ async def patch(
     stays, in any case. Who names the title that they saw (`expected_title`) overwrites nobody's.
 
     Another name is what leads to it from then on; its labelling runs go with it. 409 if there is one that is called so,
-    or while a job of it waits or runs.
+    or while a job of it waits or runs. It changes last: title and quota are as asked for where it cannot.
     """
+    data, name = settings.data, collection.name
+    if asked.name is not None:
+        with retried():
+            await run_in_threadpool(check_jobs, data, name, asked.name)  # whose end is not waited for
     await writer(partial(_change, asked))
     if asked.name is not None:
-        data, name = settings.data, collection.name
         with retried():
-            await run_in_threadpool(check_jobs, data, name)  # whose end is not waited for
             await collections.writers.alone(name, partial(rename, data, name, asked.name))
         collection = await run_in_threadpool(collections.get, asked.name)
     return told.collection(await run_in_threadpool(collection.info))

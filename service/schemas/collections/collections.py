@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
-from base.names import MAX_TITLE, NAME, check_title
+from base.names import MAX_TITLE, check_title
 from index.collection import CollectionInfo
 from index.config import IndexConfig, IndexKind, Quota
 from service.schemas import examples
-from service.schemas.base import MAX_ID, ModelName, RequestModel, Schema
+from service.schemas.base import MAX_ID, CollectionName, ModelName, RequestModel, Schema
 
 
 class QuotaFields(RequestModel):
@@ -25,14 +25,13 @@ class QuotaFields(RequestModel):
         return replace(quota, **{name: getattr(self, name) for name in self.model_fields_set})
 
 
-Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE), AfterValidator(check_title)]
 
 
 class CollectionPatch(RequestModel):
     """What of a collection is to change; what is not named stays."""
 
-    name: Name | None = Field(None, description="what leads to it from now on; links of before lead nowhere")
+    name: CollectionName | None = Field(None, description="what leads to it from now on; links of before lead nowhere")
     title: Title | None = Field(None, description="what it is called where people read; null: by its name")
     expected_title: Title | None = Field(
         None, description="what it is called now: 409, `changed_meanwhile`, if it is not; null: by its name"
