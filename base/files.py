@@ -51,9 +51,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def out_file(path: Path) -> Iterator[Path]:
-    """`whole_file` for a name that a person gave: a pipe, a device or /dev/stdout is written to, and stays."""
+    """`whole_file` for a name that a person gave: a link leads to it; a pipe, a device or /dev/stdout is written to."""
     if not is_stream(path):
-        with whole_file(path) as part:
+        with whole_file(behind_links(path)) as part:
             yield part
         return
     with tempfile.TemporaryDirectory() as folder, _naming(path):
@@ -153,6 +153,11 @@ def kept_bytes(path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "no file", str(path))
     return path.read_bytes()
+
+
+def behind_links(path: Path) -> Path:
+    """Where a file lies, or is to lie, that a person named by a link to it."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def is_stream(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from base.errors import InputError
-from base.files import is_stream
+from base.files import behind_links, is_stream
 from base.machine.cpus import MOST, fewer_taken, use_threads
 from glimpse import completion
 
@@ -280,9 +280,10 @@ def check_out(out: Path, example: str, option: str = "--out") -> None:
     """Refuse, before any work, a file that cannot be written; `example` is a name for one. InputError."""
     if out.is_dir():
         raise InputError(f"{option} {out}: a folder; name a file in it, as in {out / example}")
-    if not out.absolute().parent.is_dir():
+    folder = behind_links(out).absolute().parent
+    if not folder.is_dir():
         raise InputError(f"{option} {out}: there is no such folder to write it in")
-    if not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
+    if not os.access(out if out.exists() else folder, os.W_OK):
         raise InputError(f"{option} {out}: cannot be written (Permission denied)")
 
 

@@ -133,6 +133,19 @@ def test_a_file_that_a_person_named_is_not_overwritten_unasked(tmp_path: Path) -
     assert file.read_text() == "new"
 
 
+def test_a_link_to_a_file_that_a_person_named_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there/file")
+    (tmp_path / "further").symlink_to(tmp_path / "link")
+    for name, content in (("link", "made"), ("further", "written again")):
+        with out_file(tmp_path / name) as part:
+            part.write_text(content)
+        assert (tmp_path / "there" / "file").read_text() == content
+    assert (names(tmp_path), names(tmp_path / "there")) == (["further", "link", "there"], ["file"])
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "further").is_symlink()
+
+
 @pytest.mark.parametrize(
     ("number", "said"),
     [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from base.errors import InputError
-from base.files import file_sha256, is_stream, out_file
+from base.files import behind_links, file_sha256, is_stream, out_file
 from labelling.outputs.asked import write_list
 from labelling.outputs.output import Judge, Listing, NotDone
 from labelling.runs.journal import Failure
@@ -47,7 +47,7 @@ def remove_lists(store: RunStore, judge: Judge) -> tuple[int, list[Failure]]:
             if not _is_own(store, path):
                 failed.append(Failure(name, "was changed since it was written; it stays"))
                 continue
-            path.unlink()
+            behind_links(path).unlink()
             removed += 1
         with store.writing():
             store.set(files={other: kept for other, kept in store.get("files", {}).items() if other != name})
