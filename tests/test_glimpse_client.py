@@ -229,7 +229,7 @@ def test_errors_are_those_of_this_machine(pictures):
         astray.collections()
     with pytest.raises(errors.InputError):
         client.create_collection("UP")
-    for unsayable in ({"text": "caf\udce9"}, {"vector": [float("nan")] * 32}):
+    for unsayable in ({"text": "caf\udce9"}, {"vector": [float("nan")] * 32}, {"text": "x", "limit": object()}):
         with pytest.raises(errors.InputError, match="cannot be said in JSON"):
             client.search("pictures", **unsayable)
     kinds = {value for value in vars(errors).values() if isinstance(value, type)} - {errors.GlimpseError}

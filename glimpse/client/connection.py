@@ -153,7 +153,10 @@ class Connection:
         with self._named():
             try:
                 built = self._http.build_request(method, path, **request)
-            except ValueError as error:  # half a surrogate pair, a number that is none
+            except (
+                TypeError,
+                ValueError,
+            ) as error:  # a type that JSON lacks, half a character, NaN
                 raise InputError(f"what is asked cannot be said in JSON ({_reason(error)})") from None
             response = self._http.send(built)
         if response.is_success or response.status_code == 304:  # what was asked for is as the asker has it
