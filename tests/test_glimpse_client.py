@@ -232,12 +232,31 @@ def test_errors_are_those_of_this_machine(pictures):
     for unsayable in ({"text": "caf\udce9"}, {"vector": [float("nan")] * 32}, {"text": "x", "limit": object()}):
         with pytest.raises(errors.InputError, match="cannot be said in JSON"):
             client.search("pictures", **unsayable)
+    sent = client.add_images("pictures", [NewImage(picture(70), {"price": object()}), picture(71)])
+    assert ["cannot be said in JSON" in (one.error or "") for one in sent] == [True, False]
     kinds = {value for value in vars(errors).values() if isinstance(value, type)} - {errors.GlimpseError}
     for kind in (kind for kind in kinds if issubclass(kind, errors.GlimpseError)):
         error = error_of("", 418, {"error": {"message": "m", "code": kind.code}})
         assert isinstance(error, kind)
         assert (str(error), error.status) == ("m", 418)
     assert len(KINDS) == len({kind for kind in kinds if issubclass(kind, errors.GlimpseError)})
+
+
+def test_numbers_of_numpy_are_taken_as_those_of_python(pictures):
+    client, _, files = pictures
+    assert len(client.search("pictures", "red", limit=np.int64(3), score_threshold=np.float32(-1))) == 3
+    said = {"price": np.float32(1.5), "stock": np.int64(3), "new": np.bool_(True), "sizes": np.arange(2)}
+    meant = {"price": 1.5, "stock": 3, "new": True, "sizes": [0, 1]}
+    [key] = client.add_texts("pictures", [{"text": "a", "metadata": said}])
+    [sent] = client.add_images("pictures", [NewImage(files[0], said)])
+    put = client.put_entry("pictures", "mine", text="b", metadata=said)
+    for entry in (
+        client.entry("pictures", key, "text"),
+        client.entry("pictures", sent.id),
+        client.entry("pictures", put.id, "text"),
+        client.update_entry("pictures", 1, metadata=said),
+    ):
+        assert entry.metadata.items() >= meant.items()
 
 
 def test_keys(tmp_path):

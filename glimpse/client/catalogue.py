@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack
 
-from base.errors import ImageError
+from base.errors import ImageError, InputError
 from glimpse.client.answers import Deleted, Modality, Patched, Put, listed, read
 from glimpse.client.batches import Image, in_batches, read_image, why
-from glimpse.client.connection import Connection, given, in_path
+from glimpse.client.connection import Connection, as_json, given, in_path
 from glimpse.client.errors import ServiceError
 
 TOGETHER = 1000  # external ids in one request
@@ -152,9 +151,9 @@ def _content(entry: NewEntry) -> bytes:
         tags=None if entry.tags is None else list(entry.tags),
     )
     try:
-        return json.dumps(said, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:  # half a character, a number that is none
-        raise ImageError(None, f"it cannot be said in JSON ({error})") from None
+        return as_json(said)
+    except InputError as error:
+        raise ImageError(None, str(error)) from None
 
 
 def _put(external_id: str, said: Any) -> Put:

@@ -5,6 +5,7 @@ Knows HTTP and nothing of what is asked. The only import of httpx outside of the
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 import time
@@ -150,14 +151,14 @@ class Connection:
         """The same, and no second time. `silence`: seconds for which the service is asked to wait before it answers."""
         if silence:
             request["timeout"] = httpx.Timeout(self.timeout, read=self.timeout + silence)
+        if (said := request.pop("json", None)) is not None:
+            headers = {"Content-Type": "application/json"} | dict(request.get("headers") or {})
+            request |= {"content": as_json(said), "headers": headers}
         with self._named():
             try:
                 built = self._http.build_request(method, path, **request)
-            except (
-                TypeError,
-                ValueError,
-            ) as error:  # a type that JSON lacks, half a character, NaN
-                raise InputError(f"what is asked cannot be said in JSON ({_reason(error)})") from None
+            except ValueError as error:  # half a character
+                raise InputError(f"what is asked cannot be said ({_reason(error)})") from None
             response = self._http.send(built)
         if response.is_success or response.status_code == 304:  # what was asked for is as the asker has it
             return response
@@ -237,9 +238,24 @@ def in_path(name: str) -> str:
     return quote(name, safe="")
 
 
+def as_json(said: Any) -> bytes:
+    """JSON, of numpy's numbers and arrays too. InputError: a type that it lacks, half a character, NaN."""
+    try:
+        text = json.dumps(said, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
+        return text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"what is asked cannot be said in JSON ({_reason(error)})") from None
+
+
 def given(**fields: Any) -> dict[str, Any]:
     """The fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no type of it")
 
 
 def _reason(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from base.errors import ImageError
+from base.errors import ImageError, InputError
 from base.names import check_external_id
 from glimpse.client.answers import Modality, Record, Uploaded, listed, read
 from glimpse.client.batches import Image, in_batches, read_image, source_of, why
-from glimpse.client.connection import ONCE, Connection, given, in_path
+from glimpse.client.connection import ONCE, Connection, as_json, given, in_path
 from glimpse.client.errors import ServiceError
 
 
@@ -68,12 +67,19 @@ class Entries(Connection):
             # in a request they are called 0, 1, ...: two folders may have files of the same name
             per_file = {str(i): _described(image, metadata, tags) for i, (image, _) in enumerate(batch)}
             files = [("file", (str(i), data, "application/octet-stream")) for i, (_, data) in enumerate(batch)]
-            form = {"per_file": json.dumps(per_file)}
+            form = {"per_file": as_json(per_file)}
             return listed(self.ask("POST", path, files=files, data=form, patient=patient), "results")
+
+        def content(image: NewImage) -> bytes:
+            try:
+                as_json(_described(image, metadata, tags))
+            except InputError as error:
+                raise ImageError(None, str(error)) from None
+            return read_image(image.image)
 
         new = (image if isinstance(image, NewImage) else NewImage(image) for image in images)
         done: list[Uploaded] = []
-        for image, said in in_batches(new, lambda image: read_image(image.image), ask):
+        for image, said in in_batches(new, content, ask):
             own = source_of(image.image)
             refused = isinstance(said, ImageError | ServiceError)
             done.append(Uploaded(own, error=why(said)) if refused else read(Uploaded, said, image=own))
@@ -112,7 +118,7 @@ class Entries(Connection):
 
         new = ({"text": text} if isinstance(text, str) else dict(text) for text in texts)
         ids: list[int] = []
-        for _, id in in_batches(new, lambda text: json.dumps(text).encode(), ask):  # noqa: A001
+        for _, id in in_batches(new, as_json, ask):  # noqa: A001
             if isinstance(id, ImageError | ServiceError):
                 raise id
             ids.append(id)
@@ -131,7 +137,7 @@ class Entries(Connection):
 
         `signed_urls`: seconds for which their addresses need no key; they are paths at its host.
         """
-        wanted = None if filter is None else json.dumps(filter)
+        wanted = None if filter is None else as_json(filter).decode()
         asked = {"filter": wanted, "after": after, "signed_urls": signed_urls}
         path = f"/v1/collections/{in_path(collection)}/{modality}s"
         return (read(Record, entry) for entry in self.pages(path, "entries", **asked))
