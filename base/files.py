@@ -170,6 +170,15 @@ def is_stdout(path: Path) -> bool:
     return _descriptor(path) == 1
 
 
+def is_closed(path: Path) -> bool:
+    """Whether a name is that of an open file which this process has not: later one of its own may get the number."""
+    descriptor = _descriptor(path)
+    try:
+        return descriptor is not None and os.fstat(descriptor) is None
+    except OSError:
+        return True
+
+
 def to_open(path: Path) -> Path | int:
     """What `open` is to be given for a path: a copy of the open file that it names, as /dev/stdout, goes on there."""
     descriptor = _descriptor(path)

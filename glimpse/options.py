@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from base.errors import InputError
-from base.files import behind_links, is_stream
+from base.files import behind_links, is_closed, is_stream
 from base.machine.cpus import MOST, fewer_taken, use_threads
 from glimpse import completion
 
@@ -280,6 +280,8 @@ def check_out(out: Path, example: str, option: str = "--out") -> None:
     """Refuse, before any work, a file that cannot be written; `example` is a name for one. InputError."""
     if out.is_dir():
         raise InputError(f"{option} {out}: a folder; name a file in it, as in {out / example}")
+    if is_closed(out):
+        raise InputError(f"{option} {out}: no open file of this process has that number")
     folder = behind_links(out).absolute().parent
     if not folder.is_dir():
         raise InputError(f"{option} {out}: there is no such folder to write it in")

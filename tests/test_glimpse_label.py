@@ -251,6 +251,12 @@ def test_labels_go_into_what_is_no_file_and_leave_it_there(photos: Path, tiny_ru
     assert (tmp_path / "pipe").is_fifo()
 
 
+def test_no_labels_go_into_a_file_that_only_this_process_has_open(label: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no open file of this process"):
+        label("--out", "/dev/fd/987")
+    assert not (tmp_path / "data" / "label-runs").exists()
+
+
 def test_entries_that_were_deleted_since_stop_no_run_and_no_review(
     photos: Path, tmp_path: Path, tiny_run: Path, encoder: Any
 ) -> None:

@@ -80,8 +80,7 @@ def watch_folders(
 
     Raises:
         InputError: a folder is missing at first, or lies where the data folder keeps its own files.
-        CollectionNotFound: the collection was deleted or renamed, and perhaps made anew: a watch fills none from its
-            middle.
+        CollectionNotFound: it was deleted or renamed, and perhaps made anew: a watch fills none from its middle.
         CollectionError: a folder is gone, is another one than before (a disk was unmounted) or suddenly holds no image;
             nothing has been removed then. Or the folders cannot be watched.
     """
@@ -95,9 +94,7 @@ def watch_folders(
     for paths in _changes(roots, stop):
         _check_same(roots, identities)
         if not make and (filled is None or collection_identity(data, name) != filled):
-            raise CollectionNotFound(
-                f"collection {name!r} was deleted or renamed: start the watch again, by the new name or for a new one"
-            )
+            raise CollectionNotFound(f"collection {name!r} was deleted, or renamed: start a watch of the one you mean")
         paths = [path.parent if path.name == IGNORE_FILE else path for path in paths]
         places = [path for path in paths if path not in own and _matters(path, roots, options.rules)]
         if not places:
