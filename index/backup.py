@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.errors import CollectionDamaged, CollectionError, InputError
+from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import fsync_file, is_stream, new_file
 from index.collection import check_here
 from index.local.catalog.catalog import Catalog
@@ -58,10 +58,14 @@ def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Fi
     """
     check_here("a backup", ELSEWHERE)
     with new_file(file, overwrite=overwrite) as part, LocalStore(data).open(name) as collection:
-        copy_sound(collection, part)
-        if lost := list(stray_problems(collection, uploads_folder(data, name))):
-            raise CollectionDamaged(f"collection {name!r}: {lost[0]}")
-        entries = _add_uploads(part, collection, uploads_folder(data, name))
+        try:
+            copy_sound(collection, part)
+            if lost := list(stray_problems(collection, uploads_folder(data, name))):
+                raise CollectionDamaged(f"collection {name!r}: {lost[0]}")
+            entries = _add_uploads(part, collection, uploads_folder(data, name))
+        finally:  # else what is damaged, or left out as deleted, may only be elsewhere
+            if not collection.is_there():
+                raise CollectionNotFound(f"collection {name!r} was deleted or renamed while it was copied")
         check_worth(file, name, entries)
         size = part.stat().st_size  # what went into a pipe has none
     return FileSummary(entries, size)

@@ -1,22 +1,22 @@
 """A collection under another name, by one rename of its folder.
 
 Its uploads are linked to where they belong under the new name before, and let go of under the old one after. A kill
-leaves the collection under the old name, to be renamed again; or under the new one, where the files are found that its
-entries still say to be under the old: `compact` has them say so.
+leaves the collection under the old name, and the links go with the next sweep; or under the new one, where the files
+are found that its entries still say to be under the old: `compact` has them say so.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from base.errors import GlimpseError, InputError
 from base.files import fsync_file, whole_file
 from index.collection import LOCAL, check_here, is_elsewhere, store_at
 from index.local.collection import LocalCollection
-from index.local.layout import call, collection_folder, letting_uploads_go, make_way, uploads_folder
+from index.local.layout import call, check_free, collection_folder, letting_uploads_go, make_way, uploads_folder
 from index.uploads import UPLOAD, take_home
 from index.writer_lock import lock_writer
 
@@ -31,15 +31,16 @@ def rename_collection(data: Path, name: str, to: str) -> None:
         NotInStore: collections lie on a server.
         OSError: a full disk, say; it is called as before.
     """
-    check_here("another name", "give it a title (glimpse collections title), or move it to the data folder for that")
+    check_new_name(data, name, to)
     folder, target = collection_folder(data, name), collection_folder(data, to)
-    if folder == target:
-        raise InputError(f"collection {name!r} is called so already")
     store_at(data, LOCAL).open(name).close()  # in its words if there is none, or it is damaged
     lock = lock_writer(folder, name)
     try:
         make_way(data, to)
-        with nullcontext() if is_elsewhere(data, name) else letting_uploads_go(folder):
+        with ExitStack() as uploads:
+            for each in (folder, target):
+                if not is_elsewhere(data, each.name):
+                    uploads.enter_context(letting_uploads_go(each))
             _link(uploads_folder(data, name), uploads_folder(data, to))
             call(folder, target)
             with suppress(GlimpseError, OSError):  # it is done, and as after a kill its files are found
@@ -50,6 +51,15 @@ def rename_collection(data: Path, name: str, to: str) -> None:
     finally:
         if lock >= 0:
             os.close(lock)
+
+
+def check_new_name(data: Path, name: str, to: str) -> None:
+    """Whether the collection `name` may be called `to`. InputError, CollectionExists, NotInStore: as above."""
+    check_here("another name", "give it a title (glimpse collections title), or move it to the data folder for that")
+    folder, target = collection_folder(data, name), collection_folder(data, to)
+    if folder == target:
+        raise InputError(f"collection {name!r} is called so already")
+    check_free(target)
 
 
 def _link(before: Path, after: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from base.errors import CollectionLocked
-from index.renaming import rename_collection
+from index.renaming import check_new_name, rename_collection
 from labelling.runs.kept import LabelRuns
 from service.jobs.store import JobStore
 
@@ -17,15 +17,16 @@ def rename(data: Path, name: str, to: str) -> None:
         CollectionLocked: others write to it, or a job of it, or of one that is to be called `to`, waits or runs.
         RunBusy: others work on one of its labelling runs.
     """
-    check_jobs(data, name, to)
+    check(data, name, to)
     with LabelRuns(data).following(name, to):
         rename_collection(data, name, to)
 
 
-def check_jobs(data: Path, *names: str) -> None:
-    """CollectionLocked if a job of a collection that is called so, or will be, waits or runs."""
+def check(data: Path, name: str, to: str) -> None:
+    """The same of what can be seen before. InputError, CollectionExists, NotInStore, CollectionLocked."""
+    check_new_name(data, name, to)
     for job in JobStore(data).all():
-        if job.collection in names and not job.ended:
+        if job.collection in (name, to) and not job.ended:
             raise CollectionLocked(
                 f"job {job.id} is of collection {job.collection!r}: wait for its end, or cancel it (DELETE "
                 f"/v1/jobs/{job.id})"

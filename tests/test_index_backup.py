@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from index.collection import (
 from index.local.collection import LocalCollection
 from index.local.layout import uploads_folder
 from index.parquet.collections import export_parquet
+from index.renaming import rename_collection
 from index.uploads import remove_leftovers, take_home
 
 DIM = 16
@@ -216,6 +218,26 @@ def test_an_upload_that_is_deleted_while_it_is_backed_up_is_left_out(
         assert back_up(tmp_path, "pets", tmp_path / "pets.glimpse").entries == 1
     assert restore(tmp_path, tmp_path / "pets.glimpse", "again").entries == 1
     assert check_collection(tmp_path, "again") == ([], [])
+
+
+def test_one_that_is_renamed_while_it_is_backed_up_is_not_taken_for_one_whose_entries_were_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with create(tmp_path) as pets:
+        upload(tmp_path, pets, b"a file")
+
+    def meanwhile(step: Callable[..., object], *given: object) -> object:
+        monkeypatch.undo()
+        rename_collection(tmp_path, "pets", "dogs")
+        return step(*given)
+
+    for step in ("copy_sound", "_add_uploads"):
+        monkeypatch.setattr(backup, step, partial(meanwhile, getattr(backup, step)))
+        with pytest.raises(CollectionNotFound, match="'pets' was deleted or renamed while"):
+            back_up(tmp_path, "pets", tmp_path / "pets.glimpse")
+        assert not (tmp_path / "pets.glimpse").exists()
+        rename_collection(tmp_path, "dogs", "pets")
+    assert back_up(tmp_path, "pets", tmp_path / "pets.glimpse").entries == 1
 
 
 def test_what_a_kill_leaves_of_uploads_is_named_and_removed(tmp_path: Path) -> None:

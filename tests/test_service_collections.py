@@ -286,7 +286,7 @@ def test_a_collection_is_renamed_with_its_pictures_and_labelling_runs(client, da
     labelled("early")
     for name, status, code in (("taken", 409, "collection_exists"), ("early", 422, "invalid_input"),
                                ("A/B", 422, "invalid_request"), ("", 422, "invalid_request")):  # fmt: skip
-        assert error_of(client.patch(old, json={"name": name}), status)["code"] == code
+        assert error_of(client.patch(old, json={"name": name, "title": "Other"}), status)["code"] == code
     cursor = client.get(f"{old}/changes").json()["cursor"]
     answer = client.patch(old, json={"name": "late", "quota": {"entries": 5}})
     assert answer.status_code == 200, answer.text

@@ -85,7 +85,7 @@ def backup(
         why = "is not glimpse's" if name in strangers(data) else "is a link; have the file itself there"
         console.err.print(f"left out: {name}, which {why}")
     for name in manifest.deleted:
-        console.err.print(f"left out: collection {name}, which was deleted meanwhile")
+        console.err.print(f"left out: collection {name}, which was deleted or renamed meanwhile")
     if json:
         console.print_json({"file": str(file), **_content(manifest, file), "removed": [str(path) for path in removed]})
         return

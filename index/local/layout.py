@@ -111,13 +111,19 @@ def appearing(data: Path, name: str) -> Iterator[Path]:
 def make_way(data: Path, name: str) -> None:
     """Have nothing of a deleted collection in the way of a new one of its name. CollectionExists."""
     folder = collection_folder(data, name)
-    if os.path.lexists(folder):  # a link too whose disk is not there
-        raise _taken(folder)
+    check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     for gone in folder.parent.glob(f".gone-*-{name}"):  # whose uploads would be taken for the new one's
         with suppress(OSError), folder_lock(gone):
             _with_uploads(gone)
+    check_free(folder)  # another may have been called so while we waited
     sweep(folder.parent)
+
+
+def check_free(folder: Path) -> None:
+    """CollectionExists if there is one at `folder`."""
+    if os.path.lexists(folder):  # a link too whose disk is not there
+        raise _taken(folder)
 
 
 def call(made: Path, folder: Path) -> None:
@@ -137,10 +143,9 @@ def _taken(folder: Path) -> CollectionExists:
 
 @contextmanager
 def letting_uploads_go(folder: Path) -> Iterator[None]:
-    """Remove at the end of the block what was uploaded to the collection at `folder`, which lies elsewhere by then.
+    """Remove at the end of the block what belongs to uploads of a collection at `folder`, if there is none by then.
 
-    Who makes one of its name anew waits for that, so nothing of the new one goes. If it is called so still, or there is
-    a kill before the end, nothing is lost.
+    Who makes one of its name anew waits for that, so nothing of the new one goes. After a kill the next `sweep` does.
     """
     with ExitStack() as locks:
         gone = _locked_folder(folder.parent, ".gone", f"-{folder.name}", locks)

@@ -28,7 +28,7 @@ from service.deps import (
 )
 from service.errors import Refusal, documented
 from service.http.json_bodies import JsonRoute
-from service.renaming import check_jobs, rename
+from service.renaming import check, rename
 from service.schemas.collections.collections import (
     CollectionAnswer,
     CollectionPatch,
@@ -117,12 +117,12 @@ async def patch(
     stays, in any case. Who names the title that they saw (`expected_title`) overwrites nobody's.
 
     Another name is what leads to it from then on; its labelling runs go with it. 409 if there is one that is called so,
-    or while a job of it waits or runs. It changes last: title and quota are as asked for where it cannot.
+    or while a job of it waits or runs; nothing is changed then.
     """
     data, name = settings.data, collection.name
     if asked.name is not None:
         with retried():
-            await run_in_threadpool(check_jobs, data, name, asked.name)  # whose end is not waited for
+            await run_in_threadpool(check, data, name, asked.name)  # the end of a job is not waited for
     await writer(partial(_change, asked))
     if asked.name is not None:
         with retried():
