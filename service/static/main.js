@@ -121,6 +121,7 @@ let unopened = null; // what was said of it last
 
 async function openLibrary() {
   withdraw(unopened);
+  say("");
   const asked = String(address());
   const mine = (wish = {});
   if (!app.info) await reload().catch(() => {}); // it asks for the key that was not given
