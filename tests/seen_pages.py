@@ -45,12 +45,13 @@ class Network:
     def rests(self) -> None:
         """Wait until it has all, and asks for no more: playwright's "networkidle", in half the time.
 
-        A page that has something else to do first does not rest.
+        A page that has something else to do first does not rest, for a second each time it is asked: one that nobody
+        looks at may never be idle.
         """
         seen: list[tuple[int, bool]] = []
 
         def is_over() -> bool:
-            self._page.evaluate("new Promise((done) => requestIdleCallback(done))")
+            self._page.evaluate("new Promise((done) => requestIdleCallback(done, { timeout: 1000 }))")
             self._page.wait_for_timeout(25)
             seen.append((self._begun, self._begun == self._ended))
             return len(seen) > 4 and set(seen[-5:]) == {(self._begun, True)}

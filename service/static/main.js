@@ -25,7 +25,7 @@
 import { api, loaded } from "./api.js";
 import * as early from "./early.js";
 import { Header } from "./frame/header.js";
-import { failed, letGo, say, waited } from "./frame/messages.js";
+import { failed, letGo, say, waited, withdraw } from "./frame/messages.js";
 import { fetched, FIRST, styled, wantedBy } from "./frame/views.js";
 import { el, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
@@ -117,8 +117,10 @@ async function show() {
 
 let library = null;
 let wish = null; // that it opens
+let unopened = null; // what was said of it last
 
 async function openLibrary() {
+  withdraw(unopened);
   say("");
   const asked = String(address());
   const mine = (wish = {});
@@ -129,7 +131,7 @@ async function openLibrary() {
     const found = await waited(both, "Opening the library…", () => (wish = null));
     if (wish !== mine || String(address()) !== asked) return; // somebody has thought better of it
     if (!found) {
-      say("The library cannot be loaded: the service does not answer.", { kind: "bad", again: openLibrary });
+      unopened = say("The library cannot be loaded: the service does not answer.", { kind: "bad", again: openLibrary });
       return;
     }
     library ??= new found[0].Library(document.body, { app, jobs, onUpload: add });

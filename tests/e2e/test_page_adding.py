@@ -127,6 +127,49 @@ def test_two_lots_are_added_one_after_the_other(client: Client, opened: Callable
     tiles(page, 12)
 
 
+def test_a_lot_that_is_stopped_while_it_waits_makes_nothing(
+    client: Client, opened: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = opened("/?c=some")
+    held, files = Held(page, 0), draw(tmp_path / "new", 4)
+    choose(page, files[:1])
+    waits = held.one_waits()
+    choose(page, files[1:2], "never made")
+    choose(page, files[2:])
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    row = library.get_by_role("listitem").filter(has_text="Sending pictures to never made waits")
+    row.get_by_role("button", name="Cancel").click()
+    expect(row).to_have_count(0)
+    expect(said(page)).to_have_text("1 picture is not added.")
+    assert held.waiting == []  # the third waits for the first all the same
+    held.all_pass()
+    waits.continue_()
+    expect(said(page)).to_have_text("2 pictures added.")
+    assert client.collection("some").counts["image"] == 3
+    page.keyboard.press("Escape")
+    choose(page, files[:1])
+    expect(said(page)).to_have_text("1 was there already.")
+    assert "never-made" not in {each.name for each in client.collections()}
+
+
+def test_who_has_gone_elsewhere_before_their_turn_comes_stays_there(
+    client: Client, opened: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = opened("/?c=pictures")
+    tiles(page, 9)
+    held, files = Held(page, 0), draw(tmp_path / "new", 11)
+    choose(page, files[:1])
+    waits = held.one_waits()
+    choose(page, files[1:])
+    page.get_by_role("link", name="Labs").click()
+    expect(page.get_by_role("heading", name="Labs", exact=True)).to_be_visible()
+    held.all_pass()
+    waits.continue_()
+    expect(said(page)).to_have_text("10 pictures added.")
+    assert "v=labs" in page.url
+
+
 def test_who_leaves_while_pictures_are_sent_is_asked(
     client: Client, opened: Callable[..., Any], tmp_path: Path
 ) -> None:

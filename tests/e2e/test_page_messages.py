@@ -79,6 +79,56 @@ def test_what_is_closed_or_pressed_has_been_seen(saying: Callable[..., Any]) -> 
     assert page.evaluate("acted") == ["Mend", "Look"]
 
 
+def test_what_offers_something_makes_way_and_comes_back(saying: Callable[..., Any]) -> None:
+    page = saying(("12 are not added.", {"act": "Go on"}), ("Copied.", {}), ("1 of 3…", {"kind": "busy"}))
+    page.clock.run_for(1600)
+    expect(said(page)).to_have_text("Copied.")
+    page.clock.run_for(1600)
+    expect(said(page)).to_have_text("1 of 3…")
+    page.evaluate(SAY, [("3 added.", {})])
+    expect(said(page)).to_have_text("3 added.")
+    page.clock.run_for(6100)
+    expect(said(page)).to_have_text("12 are not added.")
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    library.get_by_role("button", name="Go on").click()
+    assert page.evaluate("acted") == ["Go on"]
+    expect(page.locator("#said")).to_be_hidden()
+
+
+def test_of_what_could_not_be_had_the_last_alone_is_offered(saying: Callable[..., Any]) -> None:
+    page = saying()
+    page.evaluate("""async () => {
+      const { failed, say } = await import("/static/frame/messages.js");
+      window.well = false;
+      const again = async (words) => well || failed({ message: words }, () => again(words));
+      again("One is not there.");
+      again("Another is not there.");
+      say("Copied.");
+    }""")
+    page.clock.run_for(3100)
+    expect(said(page)).to_have_text("Another is not there.")
+    page.clock.run_for(3100)
+    expect(said(page)).to_have_text("Copied.")
+    page.clock.run_for(6100)
+    expect(said(page)).to_have_text("Another is not there.")
+    page.evaluate("well = true")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#said")).to_be_hidden()
+
+
+def test_who_waits_for_nothing_any_more_does_not_wait(saying: Callable[..., Any]) -> None:
+    page = saying()
+    ended = page.evaluate("""async () => {
+      const { pause } = await import("/static/parts/dom.js");
+      const own = new AbortController();
+      const late = pause(60_000, own.signal).catch(({ name }) => name);
+      own.abort();
+      return Promise.all([late, pause(60_000, own.signal).catch(({ name }) => name)]);
+    }""")
+    assert ended == ["AbortError", "AbortError"]
+
+
 def test_what_is_said_while_nobody_looks_is_seen_by_who_comes_back(saying: Callable[..., Any]) -> None:
     page = saying()
     page.evaluate("Object.defineProperty(document, 'hidden', { configurable: true, get: () => window.away })")

@@ -854,6 +854,7 @@ def test_what_only_leads_away_is_told_what_it_lacks_and_offered_where_it_leads_f
     page.get_by_role("searchbox", name="But not").fill("boat")
     page.keyboard.press("Enter")
     playwright.expect(page.get_by_role("heading", name="Nothing to look for yet")).to_be_visible()
+    playwright.expect(page.get_by_role("status").first).to_have_text("Nothing to look for yet.")  # is read out
     page.get_by_role("searchbox", name="Search by words").fill("house")
     page.keyboard.press("Enter")
     tiles(page, 9).first.click()
@@ -915,6 +916,7 @@ def test_a_day_is_written_whole_and_counts_once_it_is_left(page):
 
 def test_filters_that_nothing_passes_are_taken_away_at_once(page):
     page.goto("/?c=pictures&f=kind:none&f=hue:red&from=1999-01-01")
+    playwright.expect(page.get_by_role("status").first).to_have_text("Nothing passes these filters.")  # is read out
     page.get_by_role("link", name="Take all away").click()
     tiles(page, 9)
     assert re.fullmatch(r".*\?c=pictures", page.url)

@@ -4,6 +4,7 @@ import { count } from "../parts/dom.js";
 import { make } from "../parts/naming.js";
 import { isPicture } from "../parts/picture/given.js";
 import { upload } from "../parts/picture/upload.js";
+import { address } from "../router.js";
 
 const AGAIN = 20_000; // ms until who looks at the collection sees what has come meanwhile
 const MEASURED = 10_000; // ms after which it is told how long it takes
@@ -19,7 +20,10 @@ export function addAll(app, files, words) {
     app.say("There was no picture among these files.", { kind: "bad" });
     return;
   }
+  const where = location.search; // of who asks for it
   const stopping = new AbortController();
+  const { signal } = stopping;
+  const stopped = new Promise((resolve) => signal.addEventListener("abort", resolve));
   const lot = { id: `upload-${++last}`, kind: "upload", state: "queued", collection: null, done: 0, total: files.length, stop: () => stopping.abort() };
   lots.push(lot);
   addEventListener("beforeunload", hold);
@@ -29,19 +33,22 @@ export function addAll(app, files, words) {
   };
   show({ collection: words.trim() });
   if (lots.length > 1) app.say(`${count(files.length, "file waits", "files wait")} for those that are on their way.`);
-  const mine = before.then(() => add(app, files, words, { show, lot, signal: stopping.signal })).finally(() => {
+  const mine = Promise.race([before, stopped]).then(() => add(app, files, words, { show, lot, where, signal })).finally(() => {
     lots.splice(lots.indexOf(lot), 1);
     if (!lots.length) removeEventListener("beforeunload", hold);
     show();
   });
-  before = mine.catch(() => {});
+  before = Promise.allSettled([before, mine]);
   return mine;
 }
 
 const hold = (event) => event.preventDefault(); // the browser asks whether the page is to go: what is not sent would be lost
 
-async function add(app, files, words, { show, lot, signal }) {
-  const where = location.search;
+async function add(app, files, words, { show, lot, where, signal }) {
+  if (signal.aborted) { // while it waited: nothing is made for it
+    conclude(app, words, await upload(app.api, words, files, { signal }));
+    return;
+  }
   const told = { kind: "busy", again: lot.stop, how: "Stop" };
   app.say("Adding pictures…", told);
   const { name, title } = await make(app, words);
@@ -55,7 +62,7 @@ async function add(app, files, words, { show, lot, signal }) {
     app.say(`Adding pictures to ${title ?? name}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}${left}…`, told);
     if (!done || done === total || (looked && now - looked < AGAIN)) return;
     if (!looked && location.search === where) app.changed(name); // the first are there to be seen while the rest comes
-    else if (isAtTop()) app.changed();
+    else if (isLookedThrough(app, name)) app.changed();
     looked = now;
   };
   const report = await upload(app.api, name, files, { tell, signal });
@@ -63,20 +70,21 @@ async function add(app, files, words, { show, lot, signal }) {
   conclude(app, name, report);
 }
 
-// Who has gone further down, or opened something, is left alone.
-const isAtTop = () => scrollY < innerHeight / 4 && !document.querySelector("dialog[open]");
+// Who looks at something else, has gone further down, or opened something, is left alone.
+const isLookedThrough = (app, name) =>
+  app.collection() === name && !address().has("v") && scrollY < innerHeight / 4 && !document.querySelector("dialog[open]");
 
 function conclude(app, name, { added, had, other, failed, left, error }) {
   const said = [
     added && `${count(added, "picture")} added`,
-    had && `${had.toLocaleString("en")} were there already`,
+    had && count(had, "was there already", "were there already"),
     other && `${count(other, "file")} left out: no picture`,
     failed.length && unread(failed),
     left.length && `${count(left.length, "picture is", "pictures are")} not added`,
   ].filter(Boolean).join(" · ");
   const act = left.length
     ? !error?.final && { again: () => app.add(left, name), how: error ? "Try again" : "Go on" }
-    : name !== app.collection() && { again: () => app.navigate({ c: name }, { from: new URLSearchParams() }), how: "Look at them" };
+    : (added || had) && name !== app.collection() && { again: () => app.navigate({ c: name }, { from: new URLSearchParams() }), how: "Look at them" };
   app.say(error ? `${said}: ${error.message}` : `${said}.`, { kind: failed.length || error ? "bad" : "plain", ...act });
 }
 

@@ -1,6 +1,6 @@
 // What is told in a line at the bottom, and read out: what is "bad" or "busy" stays, and so does what offers something; all
 // else goes by itself. One message is shown at a time, each for as long as it takes to be seen, and the next wait for
-// that. What could not be had is asked for again from there.
+// that; what offers something comes back after them. What could not be had is asked for again from there.
 
 const $ = (id) => document.getElementById(id);
 const SHOWN = 6000; // ms after which what is plain goes by itself
@@ -11,14 +11,16 @@ const SLOW = 400; // ms after which it is told that one waits
 let shown = null; // the message that is
 let since = 0; // when it was said last, or seen first
 const next = []; // messages, of which one at most is busy
+const offers = []; // messages that made way for others
 let turn = null; // timer until the next
 let closed = null; // `again` of what is busy and need not be told any more
 
-// Gives the message, for `withdraw`. Without words: what is shown has been seen.
+// Gives the message, for `withdraw`. Without words: what is shown has been seen, unless it offers something.
 export function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
-  if (!text) return withdraw(shown);
+  if (!text) return shown?.again ? null : withdraw(shown);
   if (kind === "busy" && again && again === closed) return null;
   clearTimeout(slow);
+  withdraw(offers.find((each) => each.text === text)); // it is offered anew
   const message = { text, kind, again, how };
   const before = next.findIndex((each) => each.kind === "busy"); // it goes on, or has ended
   if (before >= 0) next.splice(before, 1);
@@ -32,11 +34,12 @@ export function say(text, { kind = "plain", again = null, how = "Try again" } = 
 }
 
 // It has been seen, or need not be any more.
-function withdraw(message) {
-  const at = next.indexOf(message);
-  if (at >= 0) next.splice(at, 1);
-  else if (message && message === shown) show(next.shift() ?? null);
+export function withdraw(message) {
+  for (const waits of [next, offers]) if (waits.includes(message)) waits.splice(waits.indexOf(message), 1);
+  if (message && message === shown) show(following());
 }
+
+const following = () => next.shift() ?? offers.pop() ?? null;
 
 function show(message) {
   const isSame = shown?.text === message?.text; // it is said already
@@ -58,7 +61,13 @@ function takeTurns() {
   clearTimeout(turn);
   if (!shown || document.hidden) return;
   const ms = next.length ? SEEN[shown.kind] : shown.kind === "plain" && !shown.again ? SHOWN : null;
-  if (ms !== null) turn = setTimeout(() => show(next.shift() ?? null), Math.max(0, since + ms - performance.now()));
+  if (ms !== null) turn = setTimeout(pass, Math.max(0, since + ms - performance.now()));
+}
+
+function pass() {
+  const comes = following();
+  if (shown.again && shown.kind !== "busy" && !shown.isOver) offers.push(shown);
+  show(comes);
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -70,6 +79,7 @@ document.addEventListener("visibilitychange", () => {
 const uppermost = () => [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
 const moveSaid = () => uppermost().append($("aloud"), $("said"));
 document.addEventListener("close", (event) => event.target.contains($("said")) && moveSaid(), true);
+document.addEventListener("focusin", () => shown && $("said").parentElement !== uppermost() && moveSaid()); // one has opened
 
 let reading = null; // timer
 let busy = false; // what was said last was how far something is, which is not read out again and again
@@ -139,6 +149,8 @@ export function failed(error, again) {
     await Promise.allSettled(all.map((each) => each()));
     if (!undone.size) withdraw(complaint);
   };
+  if (complaint) complaint.isOver = true; // the new one offers what it did
+  if (complaint !== shown) withdraw(complaint);
   complaint = say(error.message, { kind: "bad", again: error.final ? null : ask, how: error.lacksKey ? "Give the key" : "Try again" });
   if (!error.passes) return;
   clearTimeout(later);

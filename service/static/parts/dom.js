@@ -44,14 +44,19 @@ export function saveFile(address, name) {
 // What need not be in the next frame, which is the sooner there without it.
 export const afterPaint = (work) => requestAnimationFrame(() => setTimeout(work));
 
-// `signal` ends it before its time.
+// `signal` ends it before its time, or has done so already.
 export const pause = (ms, signal) =>
   new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => {
+    signal?.throwIfAborted();
+    const end = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    });
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", end);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", end);
   });
 
 const SIGNS = {

@@ -18,9 +18,21 @@ const PAGE = 24;
 const CHANGED = "changed_meanwhile"; // codes of the service
 const FORGOTTEN = "label_run_not_found";
 
+// Where one begins among those that come next. Of two who met at a picture one goes on from behind, so that they meet
+// again at the last; who meets somebody there as well, somewhere.
+const AS_ASKED = (images) => images;
+const FROM_BEHIND = (images) => [...images].reverse();
+function fromSomewhere() {
+  const share = Math.random();
+  return (images) => {
+    const from = Math.floor(share * images.length);
+    return [...images.slice(from), ...images.slice(0, from)];
+  };
+}
+
 export class Reviewing {
   constructor(root, app, id) {
-    Object.assign(this, { root, app, id, api: app.api, queue: [], judged: new Map(), chosen: new Set(), apart: 0 });
+    Object.assign(this, { root, app, id, api: app.api, queue: [], judged: new Map(), chosen: new Set(), arrange: AS_ASKED });
     this.place = `v1/label-runs/${encodeURIComponent(id)}`;
     this.of = undefined;
     this.outbox = new Outbox({
@@ -124,8 +136,7 @@ export class Reviewing {
     this.lacking = false;
     const { ids: waiting } = this.outbox;
     const fresh = images.filter(({ id }) => !waiting.has(id));
-    const from = Math.floor(this.apart * fresh.length);
-    const ordered = [...fresh.slice(from), ...fresh.slice(0, from)];
+    const ordered = this.arrange(fresh);
     const kept = this.current && (fresh.find(({ id }) => id === this.current.id) ?? (this.current.wanted ? this.current : null));
     this.queue = kept ? [kept, ...ordered.filter(({ id }) => id !== kept.id)] : ordered;
     this.#draw();
@@ -175,7 +186,7 @@ export class Reviewing {
       return;
     }
     const isChanged = error.code === CHANGED; // and is looked at again by nobody
-    if (isChanged) this.apart ||= 0.2 + 0.6 * Math.random(); // of the queue: else both would go on at the same pictures
+    if (isChanged) this.arrange = this.arrange === AS_ASKED ? FROM_BEHIND : fromSomewhere();
     this.queue.unshift(...(isChanged ? images.map((image) => ({ ...image, wanted: false })) : images));
     this.#draw();
     this.app.say(isChanged ? "Somebody else has said meanwhile what this is: that is kept, and what you said is not. You go on at other pictures than they." : error.message, { kind: "bad" });

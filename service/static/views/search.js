@@ -135,6 +135,7 @@ export function mount(root, app) {
     next.named = () => next === source && grid.refresh();
     if (!known) {
       status.textContent = looks ? "Searching…" : "";
+      status.classList.remove("unseen");
       results.classList.add("busy");
       try {
         next.told = await (looks ? next.load(signal, had) : app.waited(next.load(signal, had), "Loading…"));
@@ -209,6 +210,9 @@ export function mount(root, app) {
 
   function explain(heading, text, ...more) {
     empty.hidden = !heading;
+    const untold = Boolean(heading) && !status.textContent;
+    if (untold) status.textContent = `${heading}.`; // is read out, as the heading is not
+    status.classList.toggle("unseen", untold);
     empty.replaceChildren(...(heading ? [el("h1", {}, heading), el("p", {}, text), ...more.flat().filter(Boolean)] : []));
   }
 

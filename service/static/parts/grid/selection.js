@@ -25,7 +25,11 @@ export class Selection {
     Object.assign(this, { app, onChanged });
     this.ids = [];
     this.text = el("strong", { role: "status" });
-    this.all = el("button", { type: "button", class: "link", onclick: () => onAll(Array.from({ length: wholeOf(this.source).n }, (_, i) => this.source.id(i))) });
+    this.all = el("button", { type: "button", class: "link", onclick: () => {
+      const byKeys = this.all.matches(":focus-visible"); // it goes
+      onAll(Array.from({ length: wholeOf(this.source).n }, (_, i) => this.source.id(i)));
+      if (byKeys) this.root.querySelector("form:not([hidden]) input, .button:not([hidden])").focus();
+    } });
     this.tagging = this.#field({ placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100 },
       (tag, ids) => changeAll(app, app.collection(), ids, { add_tags: [tag] }, `tagged “${tag}”`));
     this.labelling = this.#field({ placeholder: "key: label", "aria-label": "Label the selected pictures", maxlength: 401, pattern: LABEL.source, title: "A key and a label, as in “kind: boat”" },
@@ -40,7 +44,7 @@ export class Selection {
       el("button", { type: "button", class: "button icon plain", "aria-label": "Clear the selection", onclick: onClear }, icon("close")));
     root.append(this.root);
     new ResizeObserver(() => { // messages are told above it
-      const tall = this.root.offsetHeight;
+      const tall = Math.max(...Array.from(document.querySelectorAll(".selection"), (each) => each.offsetHeight)); // of any view
       document.documentElement.style.setProperty("--beneath", `${tall && tall + 8}px`);
     }).observe(this.root);
   }

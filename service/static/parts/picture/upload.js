@@ -16,8 +16,9 @@ export async function upload(api, collection, files, { tell = () => {}, signal }
   const report = { added: 0, had: 0, failed: [], other: files.length - pictures.length, left: [], error: null };
   const settled = new Set();
   const told = () => tell({ done: settled.size, total: pictures.length });
-  told();
   try {
+    signal?.throwIfAborted();
+    told();
     for (const some of batches(pictures)) {
       for await (const [file, { name, error, created }] of send(api, collection, some, signal)) {
         settled.add(file);
