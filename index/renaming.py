@@ -59,7 +59,8 @@ def check_new_name(data: Path, name: str, to: str) -> None:
     folder, target = collection_folder(data, name), collection_folder(data, to)
     if folder == target:
         raise InputError(f"collection {name!r} is called so already")
-    check_free(target)
+    if folder.exists():  # else that is what to say
+        check_free(target)
 
 
 def _link(before: Path, after: Path) -> None:
