@@ -311,4 +311,3 @@ def test_a_key_that_is_taken_away_in_any_view_may_be_given_anew(opened: Callable
             expect(ask).to_be_hidden()
             expect(page.locator("#said")).to_be_hidden()
             expect(page.locator("#main > .view:not([hidden])").get_by_role(role, name=called).first).to_be_visible()
-            page.close()  # before its service

@@ -451,7 +451,6 @@ def test_a_key_that_was_not_given_is_asked_for_when_the_page_needs_it_and_the_pa
         playwright.expect(page.get_by_role("heading", name="This service needs a key")).to_be_hidden()
         playwright.expect(page.locator("#said")).to_be_hidden()
         playwright.expect(page.locator(".pictures .caption").first).not_to_be_empty()
-        page.close()  # before its service
 
 
 def test_a_key_that_is_taken_away_is_asked_for_anew_once_and_not_by_each_picture(opened, tmp_path):
@@ -482,7 +481,6 @@ def test_a_key_that_is_taken_away_is_asked_for_anew_once_and_not_by_each_picture
         page.keyboard.press("Enter")
         playwright.expect(page.get_by_role("status")).to_contain_text("nearest")
         playwright.expect(page.locator(".pictures .frame.there")).to_have_count(9)
-        page.close()  # before its service
 
 
 def test_who_is_asked_too_often_is_asked_again(opened):
