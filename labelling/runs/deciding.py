@@ -141,10 +141,10 @@ def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Progress,
 def labeller_for(store: RunStore, source: Source, asked: LabelsAsked, progress: Progress | None = None) -> Labeller:
     """The labeller of a label set, with what was reviewed, and of a sample of the images where that counts."""
     label_set = with_reviewed(store, source, asked.label_set)
-    sample = store.sample(SAMPLE)
-    there, images = source.vectors(*sample) if sample[0] and _compares(label_set) else ([], None)
-    if not there:  # all are gone
-        images = None
+    images = None
+    if _compares(label_set) and (sample := store.sample(SAMPLE))[0]:
+        there, vectors = source.vectors(*sample)
+        images = vectors if there else None  # all are gone
     scores = asked.scores if label_set is asked.label_set else None  # examples are scored by softmax alone
     return build_labeller(source.text_encoder(), label_set, scores, images=images, progress=progress)
 
@@ -155,8 +155,10 @@ def with_reviewed(store: RunStore, source: Source, label_set: LabelSet) -> Label
     Its temperature and thresholds stay, as the best that is known; they were measured without these examples.
     """
     reviewed, kept, labels = reviews.examples(store)
-    ids, examples = source.vectors(reviewed, kept) if reviewed else ([], None)
-    if examples is None or not ids:
+    if not reviewed:
+        return label_set
+    ids, examples = source.vectors(reviewed, kept)
+    if not ids:  # all are gone
         return label_set
     said = dict(zip(reviewed, labels, strict=True))
     place = {name: i for i, name in enumerate(label_set.names)}
