@@ -1,6 +1,7 @@
 """The frame of the page, and the docs, in a real browser."""
 
 import pytest
+from seen_pages import tiles
 from service_world import serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
@@ -107,6 +108,50 @@ def test_what_is_shown_first_is_asked_for_before_the_page_is_there(opened, path,
     playwright.expect(page.locator(f"#view-{view}")).to_be_visible()
     assert header.bounding_box() == before  # nothing moves once the rest is there
     assert [asked.count(f"{view}.{kind}") for kind in ("js", "css")] == [1, 1]
+
+
+# of each style something that it alone sets
+@pytest.mark.parametrize(
+    ("style", "selector", "name", "value"),
+    [
+        ("base", ".drop", "display", "none"),
+        ("parts", ".drop", "position", "fixed"),
+        ("search", ".bar", "position", "sticky"),
+    ],
+)
+def test_a_style_that_did_not_come_is_asked_for_once_more(opened, style, selector, name, value):
+    page, asked = opened(None, expected=("ERR_FAILED",)), []
+    page.on("request", lambda one: asked.append(one.url.rpartition("/")[2]))
+    page.route(f"**/{style}.css", lambda route: route.abort(), times=1)
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    playwright.expect(page.locator(selector).first).to_have_css(name, value)
+    page.get_by_role("button", name="Library").click()
+    playwright.expect(page.get_by_role("dialog")).to_be_visible()
+    assert asked.count(f"{style}.css") == 2
+    orders = "[...document.querySelectorAll('link[rel=stylesheet]')].map((link) => link.href.split('/').pop())"
+    assert page.evaluate(orders)[:5] == ["tokens.css", "base.css", "parts.css", "print.css", "search.css"]
+
+
+def test_a_style_that_never_comes_is_asked_for_twice(opened):
+    page, asked = opened(None, expected=("ERR_FAILED",)), []
+    page.on("request", lambda one: asked.append(one.url.rpartition("/")[2]))
+    page.route("**/base.css", lambda route: route.abort())
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.network.rests()
+    assert asked.count("base.css") == 2
+
+
+@pytest.mark.parametrize("module", ["main.js", "api.js", "header.js"])
+def test_who_lacks_a_part_of_the_page_is_told_so_and_may_try_again(opened, module):
+    page = opened(None, expected=("ERR_FAILED",))
+    page.route(f"**/{module}", lambda route: route.abort())
+    page.goto("/?c=pictures")
+    playwright.expect(page.locator("#main")).to_contain_text("A part of the page did not load")
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    tiles(page, 9)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/?q=boat&c=pictures"])

@@ -17,12 +17,14 @@ export function fetched(name) {
   return fetching.get(name);
 }
 
-// Resolves once a style of ours is there, or cannot be had.
-export function styled(path) {
+// Resolves once a style of ours is there. One that does not come is asked for once more, and then done without.
+export async function styled(path, instead = null) {
   const link = el("link", { rel: "stylesheet", href: `static/${path}` });
-  const loaded = new Promise((resolve) => ["load", "error"].forEach((event) => link.addEventListener(event, resolve)));
-  document.head.append(link);
-  return loaded;
+  const ended = new Promise((resolve) => ["load", "error"].forEach((event) => link.addEventListener(event, resolve)));
+  if (instead) instead.replaceWith(link);
+  else document.head.append(link);
+  const { type } = await ended;
+  if (type === "error" && !instead) await styled(path, link);
 }
 
 export function wantedBy(asked) {
