@@ -265,7 +265,9 @@ def read_object(given: str | None, option: str, example: str) -> dict[str, Any] 
     try:
         found = parse_json(text)
     except ValueError as error:
-        raise InputError(f"{option}: this is not JSON ({error}); give JSON, as {example}, or @FILE with it") from None
+        raise InputError(
+            f"{option}: this cannot be read as JSON ({error}); give JSON, as {example}, or @FILE with it"
+        ) from None
     if not isinstance(found, dict):
         raise InputError(f"{option}: give a JSON object, as {example}")
     return found

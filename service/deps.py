@@ -16,7 +16,6 @@ from index.search.patience import Patience
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.errors import Refusal
-from service.http.bodies import check_json
 from service.http.gateway import prefix_of
 from service.inference.inference import Inference
 from service.inference.known_models import Loaded, ServedModel
@@ -126,11 +125,6 @@ def record(
 ) -> Record:
     """The entry that the path names."""
     return collection.get(id)
-
-
-async def json_body(request: Request) -> None:
-    """415 unless the body says that it is JSON."""
-    check_json(request)
 
 
 def signs(request: Request, seconds: int | None = None) -> Callable[[str], str]:

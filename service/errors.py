@@ -175,8 +175,6 @@ async def _of_glimpse(request: Request, error: Exception) -> JSONResponse:
 
 async def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
-        return _no_json()  # FastAPI's, of a body that json.loads cannot take
     message, headers = str(error.detail), error.headers
     if error.status_code == 405:  # starlette names those of the first route that has the path
         allowed = ", ".join(request.app.state.service.paths.methods(request.url.path) or ["GET", "HEAD"])
@@ -208,8 +206,6 @@ async def _of_validation(_: Request, error: Exception) -> JSONResponse:
 
 def invalid(problems: Sequence[Any], body: Any = None) -> JSONResponse:
     """The response for what pydantic found in a request, of which `body` is what was sent."""
-    if problems[0]["type"] == "json_invalid":
-        return _no_json()
     wrong = _first_of(problems, body)
     return refuse_to_answer(422, str(wrong), code="invalid_request", param=wrong.place)
 
@@ -221,10 +217,6 @@ def _first_of(problems: Sequence[Any], body: Any = None) -> Wrong:
     sources = ("body", "query", "path", "header")
     inner = [{**each, "loc": each["loc"][each["loc"][0] in sources :]} for each in problems]
     return first_wrong(inner, body if in_body else None)
-
-
-def _no_json() -> JSONResponse:
-    return refuse_to_answer(422, "the body is not valid JSON", code="invalid_json")
 
 
 async def _of_nobody(request: Request, _: Exception) -> JSONResponse:

@@ -142,7 +142,7 @@ def test_json_keeps_its_types_and_nan_says_nothing(tmp_path: Path) -> None:
         (b'[{"image": "1.png"}, 3]', "item 2 is not a JSON object"),
         (json.dumps([{f"key {i} {'x' * 300}": i for i in range(2000)}]).encode(), "and 1990 more. Choose one with"),
         (b'{"images": [],\n "annotations": []}', "it has images, annotations (a COCO file: write an object an image"),
-        (b'{"image": "1.png"\n', "line 1 is not JSON"),
+        (b'{"image": "1.png"\n', "line 1 cannot be read as JSON"),
     ],
 )
 def test_what_is_no_table_is_refused_in_few_words(content: bytes, message: str, tmp_path: Path) -> None:

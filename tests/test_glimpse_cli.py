@@ -288,7 +288,7 @@ def test_a_terminal_that_is_closed_without_a_signal_ends_no_training(
         (["search", "--not", "x"], 2, "give a text"),
         (["search", "x", "--collapse", "2"], 2, "collapse: must be above 0, up to 1, not 2.0"),
         (["search", "x", "--cutoff", "never"], 2, "cutoff: must be auto"),
-        (["search", "x", "--filter", "{"], 2, "--filter: this is not JSON (from column 2 on); give JSON"),
+        (["search", "x", "--filter", "{"], 2, "--filter: this cannot be read as JSON (from column 2 on); give JSON"),
         (["search", "x", "--filter", "@gone.json"], 2, "gone.json"),
         (["search", "x", "--filter", "[]"], 2, "--filter: give a JSON object"),
         (["serve", "--model", "x", "--port", "99999"], 2, "port: must be 65535 at most"),

@@ -117,7 +117,9 @@ def test_rows_name_images_as_the_system_that_wrote_them_does(glimpse: Any, tmp_p
     table = tmp_path / "pairs.jsonl"
     rows = [{"image": "PHOTOS\\my red.png", "title": "red"}, {"image": "Photos/%62lue.png", "title": "blue"}]
     table.write_text("\n".join(map(json.dumps, rows)) + '\n{"image": "Photos/blue.png", \n')
-    with pytest.raises(InputError, match=r"line 3 is not JSON \(from column 29 on\); each line holds one object"):
+    with pytest.raises(
+        InputError, match=r"line 3 cannot be read as JSON \(from column 29 on\); each line holds one object"
+    ):
         glimpse("eval", "--pairs", table)
     table.write_text("\n".join(map(json.dumps, rows)))
     assert "2 images, 2 texts" in glimpse("eval", "--pairs", table)[0]

@@ -107,7 +107,7 @@ def test_queries_come_through_a_pipe_and_are_more_than_a_request_takes(world: tu
         (b"", "has no query; give one a line"),
         (b"\n \n", "has no query; give one a line"),
         (b"\xff\xfe\x00", "is not text in UTF-8"),
-        (b"red\n{nonsense\n", r"line 2: this is not JSON \(from column 2 on\)"),
+        (b"red\n{nonsense\n", r"line 2: this cannot be read as JSON \(from column 2 on\)"),
         (b'{"limit": 3}', "line 1: give text, image, id or external_id"),
         (b'{"text": "x", "limit": "3"}', "line 1: limit must be a whole number"),
         (b'{"text": "x", "limit": true}', "line 1: limit must be a whole number"),

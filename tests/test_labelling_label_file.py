@@ -106,8 +106,16 @@ def test_odd_names_come_through_every_form(tmp_path: Path) -> None:
         ("a.json", b"[1]", "item 1 is no label"),
         ("a.json", b'["cat",', "begins as a JSON array and is none"),
         ("a.json", b'{"cat": 1}', "line 1 has cat; a label has name, synonyms and prompts"),
-        ("a.json", b'{\n "cat": 1\n}', "line 1 is not JSON .* each line holds one label, or all is one list of them"),
-        ("a.jsonl", b'"cat"\n{"name": "dog"}\n{"name": bird}\n', r"line 3 is not JSON \(from column 10 on\)"),
+        (
+            "a.json",
+            b'{\n "cat": 1\n}',
+            "line 1 cannot be read as JSON .* each line holds one label, or all is one list of them",
+        ),
+        (
+            "a.jsonl",
+            b'"cat"\n{"name": "dog"}\n{"name": bird}\n',
+            r"line 3 cannot be read as JSON \(from column 10 on\)",
+        ),
         ("a.json", b'[{"label": "cat"}]', "item 1 has label; a label has name, synonyms and prompts"),
         ("a.json", b'[{"name": 3}]', "item 1 has no name"),
         ("a.json", b'[{"name": "a", "prompts": "b"}]', "prompts that are no list"),

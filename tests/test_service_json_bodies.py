@@ -14,8 +14,9 @@ from fastapi.testclient import TestClient
 from service_world import error_of, world
 
 from service.app import API
+from service.errors import Refusal
 from service.http.direct_route import DirectRoute
-from service.http.json_bodies import AT_ONCE, MOST, SMALL, JsonRoute, read_json
+from service.http.json_bodies import AT_ONCE, MOST, SMALL, JsonRoute, check_values, read_json
 
 PATHS = [
     ("POST", "/v1/collections/pictures/search"),
@@ -41,8 +42,31 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 def test_many_values_are_read_as_few_are(unit: str, coding: str) -> None:
     body = f' {{"x": [{", ".join([unit] * (AT_ONCE + 1))}]}}\n'.encode(coding)
     assert read_json(body) == json.loads(body)
-    with pytest.raises(ValueError, match=r"Expecting|Extra"):
+    with pytest.raises(Refusal, match=r"the body cannot be read as JSON \(from "):
         read_json(body + "]".encode(coding))
+
+
+def test_what_texts_hold_are_no_values() -> None:
+    texts = ["a, b, [c], {d}", '\\"', '",', "\\", '\\\\",\\', "\u00e9\n,"] * AT_ONCE
+    for coding in ("utf-8", "utf-16"):
+        assert read_json(json.dumps(texts, ensure_ascii=False).encode(coding)) == texts
+    [text] = read_json(json.dumps([", " * 2 * MOST]).encode())
+    assert len(text) == 4 * MOST
+    assert check_values(json.dumps(texts).encode()) == len(texts)
+    with pytest.raises(Refusal, match=f"has {MOST + 1} values"):
+        check_values(b'"no text\n' + b"," * (MOST + 1))
+
+
+def test_of_what_is_valid_and_not_read_it_is_told_why(client: TestClient) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    bodies = {b"1" * 4400: "a number with thousands of digits", deep: "too deep", b"[none]": "from column 2 on"}
+    for method, path in PATHS:
+        for body, why in bodies.items():
+            for more in (b"", b" " * SMALL):
+                asked: dict[str, Any] = {"content": body + more, "headers": {"Content-Type": "application/json"}}
+                error = error_of(client.request(method, path, **asked), 422)
+                assert error["message"] == f"the body cannot be read as JSON ({why})"
+                assert error["code"] == "invalid_json"
 
 
 def test_others_have_their_turn_while_many_values_are_read() -> None:

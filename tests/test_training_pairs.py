@@ -127,7 +127,7 @@ def test_json_lines_hold_texts_and_lists_of_texts(red: Path) -> None:
         ("a.csv", 'image,title\n1,"a\nb"\n\n2,"' + "x" * 200_000, "1 of 2 rows with a broken quote, the first: line 5"),
         ("a.csv", f'image,"{"x" * 200_000}', "the row that starts at line 1 cannot be read"),
         ("a.jsonl", '{"image": "1"}\n{"b": 2}\n', 'no column "title"; it has image, b. Choose one with --caption-key'),
-        ("a.jsonl", '{"image": "1", "title": "x"}\n\n{"image"\n', "line 3 is not JSON"),
+        ("a.jsonl", '{"image": "1", "title": "x"}\n\n{"image"\n', "line 3 cannot be read as JSON"),
         ("a.jsonl", "[1]", "item 1 is not a JSON object"),
         ("a.json", '[{"image": "1"}, ', "begins as a JSON array and is none"),
         ("a.json", '{"info": 1, "images": [], "annotations": []}', "(a COCO file: write an object an image instead"),

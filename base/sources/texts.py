@@ -39,19 +39,24 @@ def parse_json(text: str | bytes) -> Any:
     """What a JSON text says.
 
     Raises:
-        ValueError: it is not JSON, or deeper than can be read.
+        ValueError: it is no JSON that can be read; why, in few words.
     """
     try:
         return json.loads(text, parse_constant=_no_number)
-    except RecursionError:
-        raise ValueError("too deep") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        raise ValueError(why_no_json(error)) from None
+
+
+def why_no_json(error: ValueError | RecursionError) -> str:
+    """In few words why `json.loads` did not read a text."""
+    if isinstance(error, RecursionError):
+        return "too deep"
+    if isinstance(error, json.JSONDecodeError):
         line = f"line {error.lineno}, " if "\n" in error.doc else ""
-        raise ValueError(f"from {line}column {error.colno} on") from None
-    except UnicodeDecodeError:
-        raise ValueError("not text in UTF-8") from None
-    except ValueError:  # Python turns no more digits into an integer
-        raise ValueError("a number with thousands of digits") from None
+        return f"from {line}column {error.colno} on"
+    if isinstance(error, UnicodeDecodeError):
+        return "not text in UTF-8"
+    return "a number with thousands of digits"  # Python makes no integer of them
 
 
 def json_items(path: Path, text: str) -> Iterator[tuple[str, Any]]:
@@ -85,7 +90,7 @@ def json_lines(path: Path, lines: Iterable[str], each: str, form: str = "") -> I
                 yield f"line {number}", parse_json(line.strip())
             except ValueError as error:
                 remedy = f"each line holds one {each}, or all is one list of them" + (f", as {form}" if form else "")
-                raise InputError(f"{path}: line {number} is not JSON ({error}); {remedy}") from error
+                raise InputError(f"{path}: line {number} cannot be read as JSON ({error}); {remedy}") from error
 
 
 def _no_number(name: str) -> None:

@@ -119,7 +119,7 @@ def _message(line: str) -> dict[str, Any] | JSONRPCError | None:
     try:
         said = json.loads(line)
     except (ValueError, RecursionError):
-        return _answer(None, PARSE_ERROR, "the line is not JSON")
+        return _answer(None, PARSE_ERROR, "the line cannot be read as JSON")
     if not isinstance(said, dict):
         return _answer(None, INVALID_REQUEST, "no request: give one object a line")
     asked = said.get("id")

@@ -95,7 +95,7 @@ def _read(given: Any, shape: Mapping[str, Any]) -> Line:
     try:
         given = parse_json(given) if isinstance(given, str) else given
     except ValueError as error:
-        raise InputError(f"this is not JSON ({error})") from None
+        raise InputError(f"this cannot be read as JSON ({error})") from None
     if not isinstance(given, dict):
         raise InputError('no query; give a text, or an object as {"text": "snow", "limit": 3}')
     known = LOOKED | SHAPE

@@ -1,22 +1,18 @@
-"""Bodies that FastAPI does not read for us: of several media types, or of none. What is wrong with one is a 422."""
+"""Bodies that are forms, with images in them. What is wrong with one is a 422."""
 
 from __future__ import annotations
 
-import json
-from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service.errors import Refusal
-from service.http.headers import media_type
-from service.http.json_bodies import beside, no_json, read_json
+from service.http.json_bodies import not_as
 
 T = TypeVar("T", bound=BaseModel)
 MAX_FIELDS = 1000  # of a form, beside its files; a label may be one
@@ -30,46 +26,12 @@ FILES = {  # the files of a form, as OpenAPI describes them
 }
 
 
-def check_json(request: Request) -> None:
-    """415 unless the body says that it is JSON; so no foreign page can post here without the browser asking first."""
-    if media_type(request) != "application/json":
-        raise Refusal(415, "send JSON, with Content-Type: application/json", code="unsupported_media_type")
-
-
-async def json_of(kind: type[T], request: Request) -> T:
-    """What the JSON body of a request says, whatever it says of its type, as FastAPI would read it."""
-
-    def read(body: bytes) -> T:
-        try:
-            fields = read_json(body)
-        except (ValueError, RecursionError):
-            raise no_json() from None
-        try:
-            return kind.model_validate(fields, from_attributes=True)  # FastAPI's way
-        except ValidationError as error:
-            raise _invalid(error, fields) from None
-
-    body = await request.body()
-    if not body:
-        raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
-    return await beside(read, body)
-
-
-def as_utf8(body: bytes) -> bytes:
-    """JSON, or lines of it, in UTF-8 without a mark of its byte order, as it may have come in UTF-16 or UTF-32."""
-    coding = json.detect_encoding(body)
-    try:
-        return body.removeprefix(BOM_UTF8) if coding.startswith("utf-8") else body.decode(coding).encode()
-    except UnicodeDecodeError:
-        raise no_json() from None
-
-
 def from_fields(kind: type[T], fields: Any) -> T:
     """What the fields of a form say."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise not_as(error) from None
 
 
 class _Form(MultiPartParser):
@@ -146,8 +108,3 @@ def _no_form(said: str, max_files: int) -> Refusal:
     else:
         message = "the form is not as its boundary in the Content-Type says"
     return Refusal(400, message, code="invalid_form")
-
-
-def _invalid(error: ValidationError, given: Any = None) -> RequestValidationError:
-    problems = error.errors(include_input=False, include_url=False)
-    return RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in problems], body=given)

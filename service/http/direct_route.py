@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from service.http.bodies import check_json, json_of
+from service.http.json_bodies import check_json, json_of
 
 Argument = Callable[[Request], Awaitable[Any]]
 

@@ -17,7 +17,7 @@ from index.search.query import MAX_LIMIT
 from labelling.label_file import each_given
 from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections
-from service.deps import CollectionsDep, JobsDep, ModelsDep, ServiceDep, SettingsDep, ToldDep, json_body, retried
+from service.deps import CollectionsDep, JobsDep, ModelsDep, ServiceDep, SettingsDep, ToldDep, retried
 from service.errors import Refusal, documented
 from service.http.json_bodies import JsonRoute
 from service.inference.known_models import ServedModel
@@ -54,7 +54,6 @@ JobDep = Annotated[Job, Depends(job_of)]
     "",
     summary="Ask for a job",
     status_code=202,
-    dependencies=[Depends(json_body)],
     responses=documented(403, 404, 408, 409, 413, 415, 422, 429, 503),
 )
 def ask(

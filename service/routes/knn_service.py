@@ -12,8 +12,8 @@ from index.collection import Collection, Hit
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, signs
 from service.errors import Refusal, documented
-from service.http.bodies import json_of
 from service.http.headers import media_type
+from service.http.json_bodies import json_of
 from service.queries import QueryPart, Wanted
 from service.routes.search import found
 from service.schemas.collections.entries import KnnAnswer, KnnRequest

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
 from service.collections.opened import OpenCollections
-from service.deps import CollectionsDep, ModelsDep, json_body
+from service.deps import CollectionsDep, ModelsDep
 from service.errors import documented
 from service.http.json_bodies import JsonRoute
 from service.schemas.labs import ForcesAnswer, ForcesRequest, Pictures
@@ -21,7 +21,6 @@ router = APIRouter(prefix="/v1/labs", tags=["labs"], route_class=JsonRoute)
 @router.post(
     "/forces",
     summary="A contrastive loss on points, and its pull",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 413, 415, 422, 429, 503),
 )
 async def of_points(asked: ForcesRequest, models: ModelsDep, collections: CollectionsDep) -> ForcesAnswer:

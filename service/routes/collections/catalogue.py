@@ -26,11 +26,11 @@ from service.collections import entries
 from service.collections.entries import Changed, Selection
 from service.collections.metadata import merge_patch
 from service.collections.uploads import Uploads
-from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep, json_body
+from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep
 from service.errors import Refusal, detail_of, documented
-from service.http.bodies import FILES, form_of, from_fields, images_of, json_of
+from service.http.bodies import FILES, form_of, from_fields, images_of
 from service.http.headers import media_type
-from service.http.json_bodies import JsonRoute
+from service.http.json_bodies import JsonRoute, json_of
 from service.putting import Asked, PuttingDep
 from service.routes.collections.entries import SignDep
 from service.schemas.base import RULE
@@ -153,7 +153,6 @@ def get_one(external_id: IdPath, collection: CollectionDep, sign: SignDep) -> Re
 @router.patch(
     "/{external_id:path}",
     summary="Change an entry's metadata",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 413, 415, 422),
 )
 async def patch_one(
@@ -183,7 +182,6 @@ async def delete_one(external_id: IdPath, collection: CollectionDep, writer: Wri
 @router.post(
     "/delete",
     summary="Delete many entries",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 413, 415, 422),
 )
 async def delete_many(
@@ -210,7 +208,6 @@ async def delete_many(
 @router.patch(
     "",
     summary="Change the metadata of many entries",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 413, 415, 422),
 )
 async def patch_many(

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Body, Depends, Path, Response
-from pydantic import BeforeValidator
+from fastapi import APIRouter, BackgroundTasks, Body, Path, Response
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, CollectionNotFound
@@ -23,7 +22,6 @@ from service.deps import (
     SettingsDep,
     ToldDep,
     WriterDep,
-    json_body,
     retried,
 )
 from service.errors import Refusal, documented
@@ -39,11 +37,7 @@ from service.schemas.collections.collections import (
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=JsonRoute)
 
 NameDep = Annotated[str, Path(alias="collection", pattern=f"^{NAME.pattern}$")]
-AskedDep = Annotated[  # that it may be null is not in the document: makers of clients stumble over it
-    CollectionRequest,
-    Body(default_factory=CollectionRequest),
-    BeforeValidator(lambda given: {} if given is None else given),
-]
+AskedDep = Annotated[CollectionRequest, Body(default_factory=CollectionRequest)]
 
 
 @router.get("", summary="All collections")
@@ -102,7 +96,6 @@ async def put(
 @router.patch(
     "/{collection}",
     summary="Change a collection",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 413, 415, 422),
 )
 async def patch(

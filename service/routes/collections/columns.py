@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Header, Response
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
-from service.deps import CollectionDep, PatienceDep, ServiceDep, json_body
+from service.deps import CollectionDep, PatienceDep, ServiceDep
 from service.errors import Refusal, documented
 from service.http.conditions import names
 from service.http.json_bodies import JsonRoute
@@ -62,7 +62,6 @@ async def get_columns(
     "/columns/bitmap",
     summary="A filter as a bitmap over the columns",
     response_class=Response,
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 413, 415, 422) | _binary("a bit a picture"),
 )
 async def get_bitmap(

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
+from base.sources.texts import why_no_json
 from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections import entries
 from service.collections.uploads import Uploads
-from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep, json_body, signs
+from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep, signs
 from service.errors import Refusal, documented
 from service.http.json_bodies import JsonRoute
 from service.schemas.base import MAX_ID, Absent, SignedSeconds, Whole
@@ -37,8 +38,9 @@ def parsed_filter(text: FilterQuery = None) -> dict[str, Any] | None:
         return None
     try:
         parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        raise Refusal(422, "filter: must be JSON", code="invalid_json", param="filter") from None
+    except (ValueError, RecursionError) as error:
+        message = f"filter: cannot be read as JSON ({why_no_json(error)})"
+        raise Refusal(422, message, code="invalid_json", param="filter") from None
     if parsed is not None and not isinstance(parsed, dict):
         raise Refusal(422, "filter: must be a JSON object", code="invalid_request", param="filter")
     return parsed
@@ -85,7 +87,6 @@ def entry_routes(modality: Modality) -> APIRouter:
     @router.patch(
         "/{id}",
         summary="Change an entry's metadata",
-        dependencies=[Depends(json_body)],
         responses=documented(404, 408, 409, 413, 415, 422),
     )
     async def change(

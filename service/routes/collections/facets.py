@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
 from index.collection import Collection, FacetValue, Modality
 from index.local.layout import uploads_folder
 from index.search.patience import Patience
-from service.deps import CollectionDep, PatienceDep, SettingsDep, json_body
+from service.deps import CollectionDep, PatienceDep, SettingsDep
 from service.errors import Refusal, documented
 from service.http.json_bodies import JsonRoute
 from service.schemas.base import Absent
@@ -66,7 +66,7 @@ async def folders(
     return FolderAnswer.of(found, round(time.perf_counter() - started, 6))
 
 
-@router.post("/facet", summary="Count the values of a key", dependencies=[Depends(json_body)], responses=STATUSES)
+@router.post("/facet", summary="Count the values of a key", responses=STATUSES)
 async def facet(collection: CollectionDep, asked: FacetRequest, patience: PatienceDep) -> FacetAnswer:
     """The most frequent values of a key, each with how many entries have it, of all or of those that pass a filter.
 
@@ -78,9 +78,7 @@ async def facet(collection: CollectionDep, asked: FacetRequest, patience: Patien
     return FacetAnswer(hits=HitsOfKey.of(asked.key, values).hits, seconds=round(time.perf_counter() - started, 6))
 
 
-@router.post(
-    "/facets", summary="Count the values of several keys", dependencies=[Depends(json_body)], responses=STATUSES
-)
+@router.post("/facets", summary="Count the values of several keys", responses=STATUSES)
 async def facets(collection: CollectionDep, asked: FacetsRequest, patience: PatienceDep) -> FacetsAnswer:
     """The same for several keys under one filter, which is looked up once."""
     started = time.perf_counter()

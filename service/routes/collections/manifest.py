@@ -20,10 +20,10 @@ from base.read_ahead import batches
 from service.collections.metadata import merge_patch
 from service.deps import SettingsDep
 from service.errors import Refusal, detail_of, documented, is_of_what_was_sent
-from service.http.bodies import as_utf8, from_fields
+from service.http.bodies import from_fields
 from service.http.headers import media_type
 from service.http.idempotency import may_go_on
-from service.http.json_bodies import beside, check_values, read_json
+from service.http.json_bodies import as_utf8, beside, check_values, read_json
 from service.putting import Asked, Done, Putting, PuttingDep
 from service.schemas import examples
 from service.schemas.collections.catalogue import ManifestAnswer, PutItem, PutResult
@@ -122,14 +122,10 @@ async def _given(request: Request) -> list[Any]:
     if kind != "application/json" and kind not in LINES:
         message = f"send application/json, or JSON Lines as {LINES[0]}"
         raise Refusal(415, message, code="unsupported_media_type")
-    body = as_utf8(await request.body())
+    body = await request.body()
     if kind in LINES:
-        check_values(body, b",[{\n")
-        return await run_in_threadpool(lambda: [_line(line) for line in body.splitlines() if line.strip()])
-    try:
-        said = await beside(read_json, body)
-    except (ValueError, RecursionError):
-        raise Refusal(422, "the body is not valid JSON", code="invalid_json") from None
+        return await run_in_threadpool(_lines, body)
+    said = await beside(read_json, body)
     if not isinstance(said, dict) or said.keys() != {"entries"} or not isinstance(said["entries"], list):
         message = 'entries: a manifest is {"entries": [...]} and nothing else'
         raise Refusal(422, message, code="invalid_request", param="entries")
@@ -137,11 +133,16 @@ async def _given(request: Request) -> list[Any]:
     return found
 
 
+def _lines(body: bytes) -> list[Any]:
+    check_values(body := as_utf8(body), b",[{\n")
+    return [_line(line) for line in body.splitlines() if line.strip()]
+
+
 def _line(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return Refusal(422, "this line is not valid JSON", code="invalid_json")
+        return read_json(line, "this line")
+    except Refusal as refusal:
+        return refusal
 
 
 def _checked(given: Sequence[Any]) -> list[Asked | Unusable]:

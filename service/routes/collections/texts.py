@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 
-from fastapi import Depends
 from starlette.concurrency import run_in_threadpool
 
 from index.collection import Collection, Entry
 from service.collections.metadata import merge_patch
-from service.deps import CollectionDep, InferenceDep, SettingsDep, WriterDep, check_texts, json_body
+from service.deps import CollectionDep, InferenceDep, SettingsDep, WriterDep, check_texts
 from service.errors import documented
 from service.routes.collections.entries import entry_routes
 from service.schemas.collections.entries import TextsAnswer, TextsRequest
@@ -20,7 +19,6 @@ router = entry_routes("text")
 @router.post(
     "",
     summary="Add texts",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
 )
 async def add(

@@ -21,9 +21,10 @@ from labelling.labeller import Labeller
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, SettingsDep, check_images, in_use, in_use_for, models
 from service.errors import Refusal, documented
-from service.http.bodies import FILES, form_of, images_of, json_of
+from service.http.bodies import FILES, form_of, images_of
 from service.http.direct_route import DirectRoute
 from service.http.headers import media_type
+from service.http.json_bodies import json_of
 from service.inference.inference import Seen
 from service.inference.known_models import Loaded
 from service.inference.labellers import Asked, Labellers

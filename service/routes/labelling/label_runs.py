@@ -24,7 +24,6 @@ from service.deps import (
     ModelsDep,
     ServiceDep,
     SettingsDep,
-    json_body,
 )
 from service.errors import documented
 from service.http.conditions import names
@@ -101,7 +100,6 @@ def images(name: NameDep, runs: RunsDep, asked: Annotated[reviews.Wanted, Depend
 @router.post(
     "/{run}/review",
     summary="Say what images are",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 413, 415, 422, 503),
 )
 def post_review(name: NameDep, asked: ReviewRequest, runs: RunsDep, models: ModelsDep) -> ReviewAnswer:
@@ -192,7 +190,6 @@ async def undo(name: NameDep, runs: RunsDep) -> UndoAnswer:
 @router.post(
     "/{run}/save-label-set",
     summary="Keep what was learned",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 412, 413, 415, 422, 503)
     | {201: {"model": LabelSetAnswer, "description": "there was no label set of that name"}},
 )

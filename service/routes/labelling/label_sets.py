@@ -14,7 +14,7 @@ from base.names import NAME
 from encoder.zero_shot.prompts import Label
 from labelling.label_file import each_given
 from labelling.label_sets import LabelSet, LabelSets
-from service.deps import OnlyNew, SettingsDep, ToldDep, json_body
+from service.deps import OnlyNew, SettingsDep, ToldDep
 from service.errors import Refusal, documented
 from service.http.conditions import TAGS, names
 from service.http.json_bodies import JsonRoute
@@ -82,7 +82,6 @@ def get_one(name: NameDep, kept: LabelSetsDep, told: ToldDep, response: Response
 @router.put(
     "/{name}",
     summary="Keep a label set",
-    dependencies=[Depends(json_body)],
     responses=documented(408, 412, 413, 415, 422)
     | {201: {"model": LabelSetAnswer, "description": "there was none of that name"}},
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 
 from base.errors import ImageError
 from labelling.label_file import each_given
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller
-from service.deps import ModelsDep, in_use, json_body
+from service.deps import ModelsDep, in_use
 from service.errors import Refusal, documented
 from service.http.json_bodies import JsonRoute
 from service.routes.labelling.classify import label_scores
@@ -20,7 +20,6 @@ router = APIRouter(prefix="/v1", tags=["classify"], route_class=JsonRoute)
 @router.post(
     "/zero-shot",
     summary="Zero-shot in the shape of Hugging Face",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 413, 415, 422, 429, 503),
 )
 async def zero_shot(asked: ZeroShotRequest, models: ModelsDep, request: Request) -> ZeroShotAnswer:

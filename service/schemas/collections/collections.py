@@ -62,6 +62,12 @@ class CollectionRequest(RequestModel):
     title: Title | None = Field(None, description="what it is called where people read; null: by its name")
     quota: QuotaFields | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_none(cls, given: Any) -> Any:
+        """Null is as no body. It is not in the document: makers of clients stumble over it."""
+        return {} if given is None else given
+
     def config(self) -> IndexConfig | None:
         """As the index takes it; None: nothing was said of it."""
         return IndexConfig(self.kind, self.recall) if self.model_fields_set & {"kind", "recall"} else None

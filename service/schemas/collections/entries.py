@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteFloat, RootModel, StringConstraints
 
+from base.sources.texts import why_no_json
 from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections.metadata import check_metadata
@@ -30,8 +31,8 @@ def _from_json(value: Any) -> Any:
     try:
         parsed = json.loads(value or "null") if isinstance(value, str) else value
         return {} if parsed is None else parsed
-    except (ValueError, RecursionError):
-        raise ValueError("must be JSON") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"cannot be read as JSON ({why_no_json(error)})") from None
 
 
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
