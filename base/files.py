@@ -28,6 +28,7 @@ _BESIDE_A_PART = re.compile(rf"\..+\.{_ID}", re.DOTALL)  # and of what stands be
 def whole_file(path: Path) -> Iterator[Path]:
     """An empty file beside `path` to write to. When the block ends it is on disk and takes the place of `path`.
 
+    It has the mode of a file that is there, and as far as one may its owner and group, unless the block says otherwise.
     When the block raises, nothing is left of it. It is locked meanwhile: what a killed process left there may be large,
     so who writes `path` next removes such files that nobody holds, with all whose names begin with theirs.
 
@@ -39,6 +40,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     with _naming(path):
         part, held = _locked_part(path, beginning)
     try:
+        _as_before(path, part)
         with _naming(path, part):
             yield part
             fsync_file(part)
@@ -100,6 +102,7 @@ def new_folder(folder: Path, *, instead_of: Collection[str] = (), overwrite: boo
     made, old = Path(f"{part}.new"), Path(f"{part}.old")
     try:
         made.mkdir()
+        _as_before(folder, made)
         with _naming(folder):
             yield made
         for file in made.iterdir():
@@ -254,6 +257,19 @@ def _check_replaceable(folder: Path, names: Collection[str], overwrite: bool) ->
         raise InputError(
             f"{folder}: is there already with files in it; choose another name, or replace it with --force"
         )
+
+
+def _as_before(path: Path, part: Path) -> None:
+    """Give a part the mode, owner and group of what it will replace, as far as one may; its owner can write it."""
+    with suppress(OSError):
+        old = path.lstat()
+        if stat.S_IFMT(old.st_mode) != stat.S_IFMT(part.stat().st_mode):
+            return
+        for owner in (old.st_uid, -1):  # of any owner root alone, of a group all who are in it
+            with suppress(OSError):
+                os.chown(part, owner, old.st_gid)
+                break
+        part.chmod(stat.S_IMODE(old.st_mode) | stat.S_IWUSR)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from base.files import disk_problem, new_file, out_file, whole_file, write_whole
+from base.files import disk_problem, new_file, new_folder, out_file, whole_file, write_whole
 
 ROOT = Path(__file__).parents[1]
 KILLED = """
@@ -144,6 +144,25 @@ def test_a_link_to_a_file_that_a_person_named_stays_one(tmp_path: Path) -> None:
     assert (names(tmp_path), names(tmp_path / "there")) == (["further", "link", "there"], ["file"])
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "further").is_symlink()
+
+
+def test_what_takes_the_place_of_another_has_its_mode_owner_and_group(tmp_path: Path) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.touch()
+    folder.mkdir()
+    for path, modes in ((file, (0o600, 0o664, 0o444)), (folder, (0o700, 0o2775))):
+        owner = 12345 if os.geteuid() == 0 else os.geteuid()
+        group = 12345 if os.geteuid() == 0 else min(os.getgroups(), default=os.getegid())
+        os.chown(path, owner, group)
+        for mode in modes:
+            path.chmod(mode)
+            with new_folder(path, overwrite=True) if path is folder else out_file(path) as part:
+                assert part.stat().st_mode & 0o777 == mode & 0o777 | 0o200  # also while it is written
+            now = path.stat()
+            assert (now.st_mode & 0o7777, now.st_uid, now.st_gid) == (mode | 0o200, owner, group)
+    with out_file(file) as part:
+        part.chmod(0o640)
+    assert file.stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize(

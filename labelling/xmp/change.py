@@ -203,8 +203,6 @@ def _put(path: Path, data: bytes | None) -> None:
         if status:
             shutil.copystat(path, part)
             os.utime(part)
-            with suppress(PermissionError):
-                os.chown(part, status.st_uid, status.st_gid)
 
 
 @contextmanager
