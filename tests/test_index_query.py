@@ -14,7 +14,7 @@ from index.search import ranking, stages
 from index.search.calibration import Judgement
 from index.search.filters import parse_filter
 from index.search.query import Query, mix
-from index.search.stages import run, run_many
+from index.search.stages import run, run_each
 
 DIM = 6
 
@@ -151,19 +151,24 @@ def test_many_queries_get_the_pages_that_each_gets_alone(each, n, seed, calibrat
     with pytest.MonkeyPatch.context() as patch:
         for name, small in (("JUDGED", 4), ("POOL", 12), ("OVERFETCH", 2)):
             patch.setattr(stages, name, small)
-        assert run_many(shelf, queries) == [run(shelf, query) for query in queries]
+        assert run_each(shelf, queries) == [run(shelf, query) for query in queries]
 
 
 def test_many_queries_of_one_kind_are_one_search_and_one_look_at_records(monkeypatch):
     shelf, looks = shelf_of(100, calibrated=True), []
     records_of = shelf.records_of
     monkeypatch.setattr(shelf, "records_of", lambda ids: looks.append(ids) or records_of(ids))
-    pages = run_many(shelf, [Query(q, filter=RED) for q in unit(np.random.default_rng(0), 50)])
+    pages = run_each(shelf, [Query(q, filter=RED) for q in unit(np.random.default_rng(0), 50)])
     assert len(pages) == 50
     assert (len(shelf.looked), len(looks)) == (2, 1)  # with the filter, and without for what is the best of all
-    for wrong in (np.ones(DIM + 1), np.zeros(DIM)):
+    for ask in (run, lambda shelf, query: run_each(shelf, [Query(np.ones(DIM)), query])):
         with pytest.raises(InputError, match="vector"):
-            run_many(shelf, [Query(np.ones(DIM)), Query(wrong)])
+            ask(shelf, Query(np.zeros(DIM)))
+    page, refused = run_each(shelf, [Query(np.ones(DIM)), Query(np.ones(DIM + 1))])
+    assert page == run(shelf, Query(np.ones(DIM)))
+    assert isinstance(refused, InputError)
+    with pytest.raises(InputError, match="vector"):
+        run(shelf, Query(np.ones(DIM + 1)))
 
 
 def test_a_plain_query_fetches_no_more_than_its_page():

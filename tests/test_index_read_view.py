@@ -11,6 +11,7 @@ from index.collection import Entry, create_collection, delete_collection, open_c
 from index.config import IndexConfig
 from index.local.vectors import live, segment_files
 from index.search.query import Query
+from index.search.stages import run_each
 
 DIM = 16
 
@@ -58,12 +59,12 @@ def test_many_queries_get_what_each_gets_alone(tmp_path):
             for q in unit(40, seed=3)
             for modality, wanted, cutoff in (("image", None, None), ("text", None, "auto"), ("image", chosen, None))
         ]
-        for query, hits in zip(queries, made.query_many(queries), strict=True):
+        for query, hits in zip(queries, run_each(made, queries), strict=True):
             alone = made.query(query)
             assert [(hit.id, hit.score) for hit in hits] == [(hit.id, hit.score) for hit in alone]
             assert [hit.z for hit in hits] == pytest.approx([hit.z for hit in alone], abs=1e-4)
             assert [hit.relevance for hit in hits] == pytest.approx([hit.relevance for hit in alone], abs=1e-4)
-        assert made.query_many([]) == []
+        assert run_each(made, []) == []
         xq = unit(120, seed=4)  # so many that a product is made
         assert made.search_many(xq, 7) == [made.search(q, 7) for q in xq]
 

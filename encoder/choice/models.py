@@ -27,7 +27,6 @@ class KnownModel:
     Attributes:
         ref: as --model takes it.
         weights: millions, of both towers.
-        image_weights: millions, of the image tower.
         dim: numbers of a vector.
         tokens: that a text may have.
         gflops: 10^9 operations of the image tower for one image.
@@ -41,7 +40,6 @@ class KnownModel:
 
     ref: str
     weights: float
-    image_weights: float
     dim: int
     tokens: int
     gflops: float
@@ -80,75 +78,75 @@ class KnownModel:
 
 MODELS = (
     KnownModel(
-        "ViT-B-32/laion2b_s34b_b79k", 151.28, 87.85, 512, 77, 8.82, "English", MIT, 66.56, OPEN_CLIP, False,
+        "ViT-B-32/laion2b_s34b_b79k", 151.28, 512, 77, 8.82, "English", MIT, 66.56, OPEN_CLIP, False,
         "fine-tuning on pairs of your own",
     ),
     KnownModel(
-        "ViT-B-32-256/datacomp_s34b_b86k", 151.29, 87.86, 512, 77, 11.50, "English", MIT, 72.81, OPEN_CLIP, False,
+        "ViT-B-32-256/datacomp_s34b_b86k", 151.29, 512, 77, 11.50, "English", MIT, 72.81, OPEN_CLIP, False,
         "a first look, a laptop",
     ),
     KnownModel(
-        "ViT-L-14/datacomp_xl_s13b_b90k", 427.62, 303.97, 768, 77, 162.03, "English", MIT, 79.21, OPEN_CLIP, False,
+        "ViT-L-14/datacomp_xl_s13b_b90k", 427.62, 768, 77, 162.03, "English", MIT, 79.21, OPEN_CLIP, False,
         "the best CLIP of its size",
     ),
     KnownModel(
-        "ViT-B-16-SigLIP/webli", 203.16, 92.88, 768, 64, 35.42, "English", APACHE, 76.04, OPEN_CLIP, True,
+        "ViT-B-16-SigLIP/webli", 203.16, 768, 64, 35.42, "English", APACHE, 76.04, OPEN_CLIP, True,
         "better answers in little memory",
     ),
     KnownModel(
-        "ViT-B-32-SigLIP2-256/webli", 376.86, 94.55, 768, 64, 11.49, "many", APACHE, 74.0, BIG_VISION, True,
+        "ViT-B-32-SigLIP2-256/webli", 376.86, 768, 64, 11.49, "many", APACHE, 74.0, BIG_VISION, True,
         "a slow machine, other languages",
     ),
     KnownModel(
-        "ViT-B-16-SigLIP2/webli", 375.19, 92.88, 768, 64, 35.42, "many", APACHE, 78.2, BIG_VISION, True,
+        "ViT-B-16-SigLIP2/webli", 375.19, 768, 64, 35.42, "many", APACHE, 78.2, BIG_VISION, True,
         "better answers; begin here",
     ),
     KnownModel(
-        "ViT-L-16-SigLIP2-256/webli", 881.53, 315.96, 1024, 64, 162.56, "many", APACHE, 82.5, BIG_VISION, True,
+        "ViT-L-16-SigLIP2-256/webli", 881.53, 1024, 64, 162.56, "many", APACHE, 82.5, BIG_VISION, True,
         "other languages, on many cores or a GPU",
     ),
     KnownModel(
-        "ViT-SO400M-14-SigLIP2/webli", 1135.46, 427.68, 1152, 64, 220.35, "many", APACHE, 83.2, BIG_VISION, True,
+        "ViT-SO400M-14-SigLIP2/webli", 1135.46, 1152, 64, 220.35, "many", APACHE, 83.2, BIG_VISION, True,
         "the best on a GPU",
     ),
     KnownModel(
-        "ViT-SO400M-16-SigLIP2-384/webli", 1136.04, 428.26, 1152, 64, 518.94, "many", APACHE, 84.1, BIG_VISION, True,
+        "ViT-SO400M-16-SigLIP2-384/webli", 1136.04, 1152, 64, 518.94, "many", APACHE, 84.1, BIG_VISION, True,
         "small things in pictures, on a GPU",
     ),
     KnownModel(
-        "PE-Core-T-16-384/meta", 69.55, 6.14, 512, 32, 9.45, "English", APACHE, 62.1, PERCEPTION, False,
+        "PE-Core-T-16-384/meta", 69.55, 512, 32, 9.45, "English", APACHE, 62.1, PERCEPTION, False,
         "the least memory",
     ),
     KnownModel(
-        "PE-Core-B-16/meta", 447.66, 93.67, 1024, 32, 35.60, "English", APACHE, 78.4, PERCEPTION, False,
+        "PE-Core-B-16/meta", 447.66, 1024, 32, 35.60, "English", APACHE, 78.4, PERCEPTION, False,
         "short texts, nothing beside glimpse",
     ),
     KnownModel(
-        "PE-Core-L-14-336/meta", 671.14, 317.15, 1024, 32, 384.36, "English", APACHE, 83.5, PERCEPTION, False,
+        "PE-Core-L-14-336/meta", 671.14, 1024, 32, 384.36, "English", APACHE, 83.5, PERCEPTION, False,
         "pictures that are hard to tell, on a GPU",
     ),
     KnownModel(
-        "MobileCLIP2-S0/dfndr2b", 74.84, 11.41, 512, 77, 4.79, "English", RESEARCH, 71.5, MOBILE_CLIP, False,
+        "MobileCLIP2-S0/dfndr2b", 74.84, 512, 77, 4.79, "English", RESEARCH, 71.5, MOBILE_CLIP, False,
         "the least work an image; research",
     ),
     KnownModel(
-        "MobileCLIP2-S2/dfndr2b", 99.24, 35.82, 512, 77, 15.69, "English", RESEARCH, 77.2, MOBILE_CLIP, False,
+        "MobileCLIP2-S2/dfndr2b", 99.24, 512, 77, 15.69, "English", RESEARCH, 77.2, MOBILE_CLIP, False,
         "the best of the fast; research",
     ),
     KnownModel(
-        "xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k", 366.12, 87.85, 512, 77, 8.82, "many", MIT, 62.36, OPEN_CLIP,
+        "xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k", 366.12, 512, 77, 8.82, "many", MIT, 62.36, OPEN_CLIP,
         True, "Chinese, Japanese, Thai on a slow machine",
     ),
     KnownModel(
-        "xlm-roberta-large-ViT-H-14/frozen_laion5b_s13b_b90k", 1193.01, 632.08, 1024, 77, 334.59, "many", MIT, 76.95,
+        "xlm-roberta-large-ViT-H-14/frozen_laion5b_s13b_b90k", 1193.01, 1024, 77, 334.59, "many", MIT, 76.95,
         OPEN_CLIP, True, "the same on a GPU",
     ),
     KnownModel(
-        "nllb-clip-base-siglip/v1", 507.47, 93.18, 768, 77, 112.13, "200", NON_COMMERCIAL, 39.09, OPEN_CLIP, True,
+        "nllb-clip-base-siglip/v1", 507.47, 768, 77, 112.13, "200", NON_COMMERCIAL, 39.09, OPEN_CLIP, True,
         "languages that few models know",
     ),
     KnownModel(
-        "nllb-clip-large-siglip/v1", 1195.50, 428.23, 1152, 77, 670.35, "200", NON_COMMERCIAL, 51.75, OPEN_CLIP, True,
+        "nllb-clip-large-siglip/v1", 1195.50, 1152, 77, 670.35, "200", NON_COMMERCIAL, 51.75, OPEN_CLIP, True,
         "the same on a GPU",
     ),
 )  # fmt: skip

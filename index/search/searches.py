@@ -14,7 +14,7 @@ from index.entry import Hit, Modality, Record, known
 from index.rows import as_ids
 from index.search.query import Query
 from index.search.searchable import View
-from index.search.stages import ATTEMPTS, run, run_many
+from index.search.stages import ATTEMPTS, run
 
 
 def check_model(name: str, model: str, own: str, fingerprint: str) -> None:
@@ -59,10 +59,6 @@ class Searches(ABC):
     def query(self, query: Query) -> list[Hit]:
         """The page of hits that a query with filter, groups, cut-off and so on asks for (index.search.query)."""
         return run(self, query)
-
-    def query_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        """The page of each, all of one moment, much faster than one after the other."""
-        return run_many(self, queries)
 
     def search(
         self, vector: ArrayLike, k: int = 10, modality: Modality = "image", ids: ArrayLike | None = None

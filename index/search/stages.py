@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError, ModelMismatch
+from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError, ModelMismatch, NotInStore
 from index.entry import MODALITIES, Hit, Modality, Record
 from index.rows import unit_rows
 from index.search import ranking
@@ -52,24 +52,17 @@ def run(readable: Readable, query: Query) -> list[Hit]:
         ModelMismatch: the collection is not, or no longer, of the model with the query's `fingerprint`.
         CollectionError: entries are deleted faster than they can be looked at.
     """
-    return run_many(readable, [query])[0]
-
-
-def run_many(readable: Readable, queries: Sequence[Query]) -> list[list[Hit]]:
-    """The page of each query, all of one moment: as `run`, and faster than that for each.
-
-    Those that look equally deep into the same entries are searched for together. Raises as `run`.
-    """
-    pages = []
-    for answer in run_each(readable, queries):
-        if isinstance(answer, GlimpseError):
-            raise answer
-        pages.append(answer)
-    return pages
+    [answer] = run_each(readable, [query])
+    if isinstance(answer, GlimpseError):
+        raise answer
+    return answer
 
 
 def run_each(readable: Readable, queries: Sequence[Query]) -> list[list[Hit] | GlimpseError]:
-    """As `run_many`, but a query that `run` would refuse has the error in its place, and the others are answered.
+    """The page of each query, all of one moment: as `run`, and faster than that for each.
+
+    Those that look equally deep into the same entries are searched for together. A query that `run` would refuse has
+    the error in its place, and the others are answered.
 
     Raises:
         InputError: a vector is all zeros, or not of finite numbers.
@@ -159,7 +152,7 @@ def _problem(view: Searchable, query: Query, wanted: Filter | InputError | None)
 def _selection(view: Searchable, wanted: Filter, query: Query) -> Selection | GlimpseError:
     try:
         return view.select(wanted, query.modality, query.patience)
-    except FilterTooSlow as error:
+    except (FilterTooSlow, NotInStore) as error:
         return error
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 
 from labelling.rows import Listed, Pair
@@ -30,8 +28,6 @@ from labelling.runs.tables import (
     Row,
     row_of,
 )
-
-Vectors = npt.NDArray[np.float32]
 
 BLOCK = 4096  # rows at a time
 UNDECIDED = "answers IS NULL AND error = ''"
