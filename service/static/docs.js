@@ -9,14 +9,15 @@ const follow = () => document.documentElement.classList.toggle("dark-mode", dark
 dark.addEventListener("change", follow);
 follow();
 
-const response = await request("openapi.json");
+const response = await request("openapi.json").catch(() => ({ ok: false }));
+const without = [401, 403].includes(response.status) ? "It needs a key." : "The service did not answer. Load the page again.";
 const spec = response.ok
   ? await response.json()
-  : { openapi: "3.1.0", info: { title: "glimpse", version: "", description: "It needs a key." }, paths: {} };
+  : { openapi: "3.1.0", info: { title: "glimpse", version: "", description: without }, paths: {} };
 const below = new URL(".", location.href).pathname.replace(/\/$/, "");
 if (below) spec.servers ??= [{ url: below }]; // a proxy took a prefix away, of which the service does not know
 
-const ui = SwaggerUIBundle({
+const ui = window.SwaggerUIBundle?.({ // unloaded.js tells where it did not come
   dom_id: "#docs", spec, deepLinking: true, validatorUrl: null,
   onComplete: () => givenKey() && ui.preauthorizeApiKey(SCHEME, givenKey()),
 });

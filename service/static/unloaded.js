@@ -1,16 +1,17 @@
-// What is done where a file of the page itself does not come: a style is asked for once more, a module is told of. A
+// What is done where a file of a page itself does not come: a style is asked for once more, a script is told of. A
 // browser gives up on single files of a site whose certificate it does not know, and a proxy has bad moments. No module,
-// as it runs before them; what is loaded later is told of by who waits for it.
+// as it runs before the scripts that stand behind it; what is loaded later is told of by who waits for it.
 
-const main = document.querySelector('script[src="static/main.js"]');
+const OWN = 'script[src="static/unloaded.js"]';
 
-main.addEventListener("error", () => { // it, or one of those that it needs
+const tell = () => {
   const told = document.createElement("section");
   told.className = "empty";
   told.innerHTML = '<h1>A part of the page did not load</h1><p>The service did not answer for it.</p><button type="button" class="button main">Try again</button>';
   told.querySelector("button").onclick = () => location.reload();
-  document.getElementById("main").replaceChildren(told);
-});
+  document.querySelector("main").replaceChildren(told);
+};
+for (const script of document.querySelectorAll(`${OWN} ~ script`)) script.addEventListener("error", tell); // or what it needs
 
 function came({ sheet }) {
   try {
@@ -21,5 +22,4 @@ function came({ sheet }) {
 }
 
 // The page's own have come or failed by now; printing's may be on its way, and views.js asks twice for those of views.
-const OWN = 'link[rel=stylesheet]:not([media]):has(~ script[src="static/main.js"])';
-for (const link of document.querySelectorAll(OWN)) if (!came(link)) link.replaceWith(link.cloneNode()); // later rules outdo earlier
+for (const link of document.querySelectorAll(`link[rel=stylesheet]:not([media]):has(~ ${OWN})`)) if (!came(link)) link.replaceWith(link.cloneNode()); // later rules outdo earlier

@@ -154,6 +154,18 @@ def test_who_lacks_a_part_of_the_page_is_told_so_and_may_try_again(opened, modul
     tiles(page, 9)
 
 
+@pytest.mark.parametrize("file", ["swagger-ui-bundle.js", "docs.js", "key.js", "openapi.json"])
+def test_the_docs_say_what_did_not_come(opened, file):
+    page = opened(None, expected=("ERR_FAILED",))
+    page.route(f"**/{file}", lambda route: route.abort())
+    page.goto("/docs")
+    said = "The service did not answer. Load" if file == "openapi.json" else "A part of the page did not load"
+    playwright.expect(page.locator("main")).to_contain_text(said, timeout=20_000)
+    page.unroute_all()
+    page.reload() if file == "openapi.json" else page.get_by_role("button", name="Try again").click()
+    playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible(timeout=20_000)
+
+
 @pytest.mark.parametrize("path", ["/docs", "/?q=boat&c=pictures"])
 def test_pages_are_dark_where_the_system_is(opened, path):
     shades = {}

@@ -96,6 +96,37 @@ def test_what_offers_something_makes_way_and_comes_back(saying: Callable[..., An
     expect(page.locator("#said")).to_be_hidden()
 
 
+def focused(page: Any) -> str:
+    return str(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+
+
+def test_who_presses_a_message_by_keys_is_back_where_they_were(saying: Callable[..., Any]) -> None:
+    page = saying()
+    page.evaluate("document.getElementById('main').insertAdjacentHTML('beforeend', '<button id=last>Last</button>')")
+    for keys in (("Tab", "Enter"), ("Tab", "Tab", "Enter")):  # its own button, or the one that closes it
+        page.evaluate(SAY, [("It is gone.", {"act": "Undo"})])
+        page.locator("#last").focus()
+        for key in keys:
+            page.keyboard.press(key)
+        expect(page.locator("#said")).to_be_hidden()
+        assert focused(page) == "last"
+    page.evaluate(SAY, [("One.", {"act": "Mend"}), ("Two.", {"kind": "bad"})])
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(said(page)).to_have_text("Two.")
+    assert focused(page) == "said-close"
+    page.evaluate("document.getElementById('last').remove()")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_be_hidden()
+    assert focused(page) == "main"
+    page.get_by_role("button", name="Library").click()
+    page.evaluate(SAY, [("Three.", {"act": "Look"})])
+    page.locator("dialog #said-again").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.closest('dialog') !== null")
+    assert page.evaluate("acted") == ["Look"]
+
+
 def test_of_what_could_not_be_had_the_last_alone_is_offered(saying: Callable[..., Any]) -> None:
     page = saying()
     page.evaluate("""async () => {

@@ -13,6 +13,7 @@ let since = 0; // when it was said last, or seen first
 const next = []; // messages, of which one at most is busy
 const offers = []; // messages that made way for others
 let turn = null; // timer until the next
+let left = null; // where the focus was before it came to a message
 let closed = null; // `again` of what is busy and need not be told any more
 
 // Gives the message, for `withdraw`. Without words: what is shown has been seen, unless it offers something.
@@ -45,6 +46,7 @@ function show(message) {
   const isSame = shown?.text === message?.text; // it is said already
   shown = message;
   const { text = "", kind = null, again = null, how = "" } = message ?? {};
+  const focused = $("said").querySelector(":focus-visible"); // by keys: a touch would open a keyboard anew
   if (text && $("said").parentElement !== uppermost()) moveSaid();
   since = performance.now();
   if (!isSame) aloud(text, kind);
@@ -53,8 +55,19 @@ function show(message) {
   $("said-text").textContent = text;
   $("said-again").hidden = !again;
   $("said-again").textContent = how;
+  if (focused && !focused.checkVisibility()) giveBack();
   takeTurns();
 }
+
+// The focus goes from a button that is gone to the message that is shown now, or to where it came from.
+function giveBack() {
+  if (shown) return $("said-close").focus();
+  const dialog = uppermost();
+  const back = dialog.contains(left) && left.checkVisibility() ? left : dialog.querySelector("main") ?? dialog.querySelector("button");
+  back.focus({ preventScroll: true });
+}
+
+$("said").addEventListener("focusin", ({ relatedTarget }) => $("said").contains(relatedTarget) || (left = relatedTarget));
 
 // Until the next one has its turn, or what is shown goes; what nobody can see stays.
 function takeTurns() {
