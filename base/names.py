@@ -31,12 +31,7 @@ def check_external_id(text: str) -> str:
         InputError: it is empty or longer than 256 characters; it has a control character, half a character, a line
             break, or a space at an end; or one of the parts between its slashes is "." or "..", which a URL cannot say.
     """
-    if not 1 <= len(text) <= MAX_EXTERNAL_ID:
-        raise InputError(f"external_id must have 1 to {MAX_EXTERNAL_ID} characters, not {len(text)}")
-    if any(unicodedata.category(character) in UNSEEN for character in text):
-        raise InputError(f"external_id {text!r} has a control character, a line break or half a character")
-    if text != text.strip():
-        raise InputError(f"external_id {text!r} begins or ends with a space: leave it out")
+    _check_line("external_id", text, MAX_EXTERNAL_ID)
     if not {".", ".."}.isdisjoint(text.split("/")):
         raise InputError(f"external_id {text!r} has a part '.' or '..', which no URL can say: give it another name")
     return text
@@ -49,13 +44,18 @@ def check_title(text: str) -> str:
         InputError: it is empty or longer than 120 characters, has a control character, half a character or a line
             break, or a space at an end.
     """
-    if not 1 <= len(text) <= MAX_TITLE:
-        raise InputError(f"title must have 1 to {MAX_TITLE} characters, not {len(text)}")
-    if any(unicodedata.category(character) in UNSEEN for character in text):
-        raise InputError(f"title {text!r} has a control character, a line break or half a character")
-    if text != text.strip():
-        raise InputError(f"title {text!r} begins or ends with a space: leave it out")
+    _check_line("title", text, MAX_TITLE)
     return text
+
+
+def _check_line(what: str, text: str, most: int) -> None:
+    """InputError unless it is a line of 1 to `most` characters that all are seen, none of them a space at an end."""
+    if not 1 <= len(text) <= most:
+        raise InputError(f"{what} must have 1 to {most} characters, not {len(text)}")
+    if any(unicodedata.category(character) in UNSEEN for character in text):
+        raise InputError(f"{what} {text!r} has a control character, a line break or half a character")
+    if text != text.strip():
+        raise InputError(f"{what} {text!r} begins or ends with a space: leave it out")
 
 
 def check_still_called(name: str, title: str | None, expected: str | None) -> None:

@@ -1,10 +1,21 @@
 """Jobs as tests ask for them over REST, and wait for them."""
 
 import json
+from contextlib import contextmanager
 
-from service_world import until
+from service_world import draw, until, world
 
 JOBS = "/v1/jobs"
+
+
+@contextmanager
+def world_with_photos(folder):
+    """A service with the collection `pictures`, that may read `photos`, where 10 pictures lie."""
+    photos, data = folder / "photos", folder / "data"
+    draw(photos, 10)
+    data.mkdir()  # what lies in it is never watched
+    with world(data, n=2, job_roots=str(photos)) as (client, encoder, _):
+        yield client, encoder, photos
 
 
 def ask(client, kind="index", **fields):

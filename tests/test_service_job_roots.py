@@ -4,7 +4,7 @@ import os
 import time
 
 import pytest
-from job_calls import JOBS, ask, ended
+from job_calls import JOBS, ask, ended, world_with_photos
 from service_world import draw, error_of, picture, world
 
 from base.errors import ImageError
@@ -16,12 +16,8 @@ from service.jobs.roots import FolderRefused, Roots
 
 @pytest.fixture
 def here(tmp_path):
-    """A service with the collection `pictures`, that may read `photos`, where 10 pictures lie."""
-    photos = tmp_path / "photos"
-    draw(photos, 10)
-    (tmp_path / "data").mkdir()  # what lies in it is never watched
-    with world(tmp_path / "data", n=2, job_roots=str(photos)) as (client, encoder, _):
-        yield client, encoder, photos
+    with world_with_photos(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

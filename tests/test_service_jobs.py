@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from job_calls import JOBS, ask, count, ended, events_of, job_of
+from job_calls import JOBS, ask, count, ended, events_of, job_of, world_with_photos
 from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
 from index.local.layout import collection_folder
@@ -22,12 +22,8 @@ from service.told import Told
 
 @pytest.fixture
 def here(tmp_path):
-    """A service with the collection `pictures`, that may read `photos`, where 10 pictures lie."""
-    photos = tmp_path / "photos"
-    draw(photos, 10)
-    (tmp_path / "data").mkdir()  # what lies in it is never watched
-    with world(tmp_path / "data", n=2, job_roots=str(photos)) as (client, encoder, _):
-        yield client, encoder, photos
+    with world_with_photos(tmp_path) as made:
+        yield made
 
 
 # --- the kinds ---

@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from job_calls import JOBS, ask, ended, events_of, job_of
-from service_world import client_of, draw, picture, settings_for, tiny_encoder, until, world
+from job_calls import JOBS, ask, ended, events_of, job_of, world_with_photos
+from service_world import client_of, draw, picture, settings_for, tiny_encoder, until
 
 import service.jobs.store
 from base.errors import GlimpseError
@@ -20,12 +20,8 @@ from service.keys import Keyring
 
 @pytest.fixture
 def here(tmp_path):
-    """A service with the collection `pictures`, that may read `photos`, where 10 pictures lie."""
-    photos = tmp_path / "photos"
-    draw(photos, 10)
-    (tmp_path / "data").mkdir()  # what lies in it is never watched
-    with world(tmp_path / "data", n=2, job_roots=str(photos)) as (client, encoder, _):
-        yield client, encoder, photos
+    with world_with_photos(tmp_path) as made:
+        yield made
 
 
 def test_old_jobs_are_forgotten_with_their_results(tmp_path, monkeypatch):
