@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
+from ports import free_port
 from pymilvus import MilvusClient
 
 from base.errors import (
@@ -72,6 +73,7 @@ class LiteServer:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
+            assert self.process.poll() is None, "it has ended"
             time.sleep(0.05)
 
     def kill(self):
@@ -84,12 +86,6 @@ def server(tmp_path):
     made = LiteServer(tmp_path / "served")
     yield made
     made.kill()
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 # --- addresses and versions ---

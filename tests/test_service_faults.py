@@ -25,6 +25,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from ports import free_port
 from service_world import add_collection, draw, error_of, picture, serving, settings_for, tiny_encoder, until
 
 from encoder.model.load import load_encoder
@@ -60,8 +61,7 @@ class Served:
 
 @contextmanager
 def process_of(run: Path, data: Path, **environment: str) -> Iterator[Served]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "glimpse", "serve", "--model", str(run), "--data", str(data), "--port", str(port)]
     environment |= {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)

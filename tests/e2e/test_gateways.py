@@ -17,7 +17,8 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from proxies import changed, free_port, nginx_with, program, running
+from ports import free_port
+from proxies import changed, nginx_with, program, running
 from service_world import add_collection, draw, error_of, serving, settings_for, tiny_encoder
 
 from glimpse.client import Client
