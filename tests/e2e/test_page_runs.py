@@ -195,7 +195,9 @@ HIDDEN = "(is) => Object.defineProperty(document, 'hidden', { configurable: true
 def test_who_looks_elsewhere_asks_for_nothing_and_a_report_is_there_after_hours(opened: Callable[..., Any]) -> None:
     asked: list[str] = []
     page = opened(None, clock=True)
-    page.on("request", lambda one: asked.append(one.url) if one.url.endswith("/training-runs/clothes") else None)
+    page.on(
+        "requestfinished", lambda one: asked.append(one.url) if one.url.endswith("/training-runs/clothes") else None
+    )
     page.goto("/?v=runs&run=clothes")
     report = page.get_by_role("link", name="Report")
     expect(report).to_be_visible()
