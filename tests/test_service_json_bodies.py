@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from service_world import error_of, world
 
 from service.app import API
+from service.http import json_bodies
 from service.http.direct_route import DirectRoute
 from service.http.json_bodies import AT_ONCE, MOST, SMALL, JsonRoute, read_json
 
@@ -38,8 +39,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 @pytest.mark.parametrize("unit", ["[]", "{}", "-1.5e3", '{"a, [": ["\\u00e9 \\"", null, true]}', "12"])
 @pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_many_values_are_read_as_few_are(unit: str, coding: str) -> None:
-    body = f' {{"x": [{", ".join([unit] * (AT_ONCE + 1))}]}}\n'.encode(coding)
+def test_many_values_are_read_as_few_are(unit: str, coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_bodies, "AT_ONCE", 2500)
+    body = f' {{"x": [{", ".join([unit] * 2501)}]}}\n'.encode(coding)
     assert read_json(body) == json.loads(body)
     with pytest.raises(ValueError, match=r"Expecting|Extra"):
         read_json(body + "]".encode(coding))
