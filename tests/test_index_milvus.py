@@ -164,6 +164,13 @@ def test_integers_are_filed_as_they_are_asked_for_and_those_beyond_64_bits_refus
         assert pets.count() == 2
 
 
+def test_lite_which_is_no_server_is_waited_for_longer(lite, monkeypatch):
+    monkeypatch.setattr(milvus_server, "PATIENCE", 1e-6)
+    with make(lite) as pets:
+        pets.upsert(images(0, 1))
+        assert [record.path for record in pets.records()] == ["/0.jpg", "/1.jpg"]
+
+
 def test_a_server_that_is_down_or_something_else_is_said_in_seconds(tmp_path):
     began = time.monotonic()
     with pytest.raises(StoreUnavailable) as down:
