@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
-from encoder.zero_shot import word_bank
 from glimpse.client import Client
 from index.collection import open_collection
 from service.app import create_app
@@ -23,15 +22,6 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 XSS = "<img src=x onerror=\"document.title='broken'\">"
 THREE = "/?v=lineup&c=pictures&p=1&p=2&l=cat&l=dog&l=boat"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Labels are held against a few words, for here they mean nothing anyway."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GLIMPSE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(word_bank, "MOST", 600)
-        yield
 
 
 def bars(page: Any, n: int) -> Any:

@@ -257,7 +257,7 @@ def test_a_run_is_served_for_a_collection(page: Any, url: str) -> None:
     page.goto("/?v=runs&run=clothes")
     expect(page.get_by_text("Reads 4 pictures anew with this model.")).to_be_visible()
     page.get_by_role("button", name="Serve this one").click()
-    expect(page.locator("#said-text")).to_have_text("pictures is searched by clothes now.", timeout=20_000)
+    expect(page.locator("#said-text")).to_have_text("pictures is searched by clothes now.")
     with Client(url) as client:
         [collection] = client.collections()
         assert collection.model == "clothes"
