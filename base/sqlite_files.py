@@ -26,8 +26,8 @@ FAILING = (  # SQLite tells these alike
 )
 FULL = 1 << 20  # bytes free: with fewer, what fails has failed for want of space
 SHM = 32768  # bytes of a -shm, at least; on a full disk it is made, and stays shorter
-PATIENCE = 0.2  # seconds for a writer between removing -shm and -wal, which it does in this order
-TRIES = 20
+PATIENCE = 1.0  # seconds for a writer between removing -shm and -wal, which it does in this order
+TRIES = 100
 _HALF_THERE = (8, 14)  # SQLITE_READONLY: -shm is not filled in yet; SQLITE_CANTOPEN: one of them is gone
 
 

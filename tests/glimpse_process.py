@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from proxies import free_port
+from ports import free_port
 from service_world import until
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")

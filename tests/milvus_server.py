@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from ports import free_port
 
 START = """
 import sys
@@ -36,9 +37,7 @@ class RealServer:
 
     def start(self) -> None:
         """On another port than before, which the system keeps from it for a minute."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         command = [sys.executable, "-c", START, str(self._folder), str(self.port)]
         self._starter = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._starter.stdout is not None

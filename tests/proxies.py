@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,11 +31,6 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(f"no {name} here: {'make dev' if name == 'traefik' else f'apt-get install {name}'}")
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def changed(file: Path, **places: object) -> str:

@@ -7,12 +7,14 @@ import hashlib
 import io
 import json
 import random
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import numpy as np
 import torch
 from fastapi import FastAPI
@@ -172,6 +174,15 @@ def until(true, seconds: float = 20) -> None:
     while not true():
         assert time.monotonic() < end, "it never came to be"
         time.sleep(0.01)
+
+
+def ask_and_leave(url: str, path: str, asked: object, once: Callable[[], object], **headers: str) -> None:
+    """POST JSON, and hang up once something holds, with nothing of the answer read."""
+    request = httpx.Request("POST", f"{url}{path}", json=asked, headers=headers)
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in request.headers.raw)
+    with socket.create_connection((request.url.host, request.url.port)) as connection:
+        connection.sendall(b"POST %b HTTP/1.1\r\n%b\r\n" % (request.url.raw_path, head) + request.content)
+        until(once)
 
 
 def error_of(response, status: int) -> dict:

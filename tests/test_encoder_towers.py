@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_world import ROOT, plain_picture
 
@@ -104,6 +104,7 @@ ASSIGNED = st.characters(exclude_categories=["Cs", "Cn", "Co"])  # of the others
 
 
 @given(text=st.text(ASSIGNED, max_size=60))
+@example(text="a\u0345b \u03b1\u0345\u0345! \xcd\x85")
 def test_any_text_has_the_same_tokens(towers: TowersEncoder, plain: DualEncoder, text: str) -> None:
     assert towers.as_read([text]) == plain.as_read([text])
 

@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,10 +56,11 @@ def here(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
 def test_help_answers_at_once_and_without_torch() -> None:
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = os.times()
         assert "serve" in ok("--help")
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.4 * 5  # five times the aim, so that a busy machine does not fail it
+        after = os.times()  # of a processor: others may want one, too
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(seconds) < 0.4 * 5  # five times the aim, for a slow machine
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "glimpse", "--help"], capture_output=True, text=True, check=True
     ).stderr

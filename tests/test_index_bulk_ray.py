@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from ports import free_port
 from test_index_bulk import write_tar
 
 from index.bulk.job import Manifest
@@ -65,9 +66,7 @@ class Cluster:
     """A head and a second node on this machine, started and killed by their processes."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._log = (folder / "ray.log").open("wb")
         self._env = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "OMP_NUM_THREADS": "1"}

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
+from ports import free_port
 from pymilvus import MilvusClient
 
 from base.errors import (
@@ -72,6 +73,7 @@ class LiteServer:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
+            assert self.process.poll() is None, "it has ended"
             time.sleep(0.05)
 
     def kill(self):
@@ -84,12 +86,6 @@ def server(tmp_path):
     made = LiteServer(tmp_path / "served")
     yield made
     made.kill()
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 # --- addresses and versions ---
@@ -166,6 +162,13 @@ def test_integers_are_filed_as_they_are_asked_for_and_those_beyond_64_bits_refus
             with pytest.raises(InputError, match="beyond 64 bits"):
                 pets.upsert([Entry(x, "image", "/8.jpg"), Entry(x, "image", "/9.jpg", metadata={"n": [n]})])
         assert pets.count() == 2
+
+
+def test_lite_which_is_no_server_is_waited_for_longer(lite, monkeypatch):
+    monkeypatch.setattr(milvus_server, "PATIENCE", 1e-6)
+    with make(lite) as pets:
+        pets.upsert(images(0, 1))
+        assert [record.path for record in pets.records()] == ["/0.jpg", "/1.jpg"]
 
 
 def test_a_server_that_is_down_or_something_else_is_said_in_seconds(tmp_path):

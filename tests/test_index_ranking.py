@@ -118,7 +118,7 @@ def test_a_thousand_candidates_take_milliseconds():
     for work in (lambda: collapse(x, 0.9), lambda: mmr(scores, x, 0.5, 100)):
         seconds = []
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.thread_time()  # of a processor: others may want one, too
             work()
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.thread_time() - started)
         assert min(seconds) < 0.2  # some ten times what it takes alone

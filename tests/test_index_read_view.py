@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from service_world import until
 
 from base.errors import CollectionError, InputError, ModelMismatch
 from index.collection import Entry, create_collection, delete_collection, open_collection
@@ -116,12 +117,12 @@ def test_searches_beside_changes_of_model_see_one_model_or_say_so(tmp_path):
             writer.next.write(list(range(1, 301)), x)
             writer.next.swap()
             models[f"{name}-print"] = x
-            threading.Event().wait(0.05)
+            until(lambda made=f"{name}-print": wrong or made in seen)
         done.set()
         for thread in threads:
             thread.join()
     assert not wrong
-    assert len(set(seen)) >= 3
+    assert len(set(seen)) >= 6
 
 
 def test_an_entry_deleted_while_the_next_index_is_built_is_gone_after_the_swap(tmp_path, monkeypatch, caplog):

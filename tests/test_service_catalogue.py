@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -552,6 +551,12 @@ def test_searches_and_other_writes_come_in_while_many_are_deleted(
     monkeypatch.setattr("service.routes.collections.catalogue.STEP", 2)
     order: list[str] = []
     go = threading.Event()
+    turns: list[str] = []  # that are waited for, or had
+    write = Writers.write
+
+    def waiting(*given: Any) -> Any:
+        turns.append(given[1])
+        return write(*given)
 
     def noting(what: str, work: Any) -> Any:
         def noted(*given: Any, **named: Any) -> Any:
@@ -567,6 +572,7 @@ def test_searches_and_other_writes_come_in_while_many_are_deleted(
         client.put(ENTRIES, json={"entries": items(*range(8))})
         for module, name in ((service.collections.entries, "delete_all"), (service.collections.puts, "write")):
             monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
+        monkeypatch.setattr(Writers, "write", waiting)
         with ThreadPoolExecutor(2) as pool:
             deleting = pool.submit(client.post, f"{ENTRIES}/delete", json={"filter": {}, "all": True})
             until(lambda: order == ["delete_all"])
@@ -574,8 +580,7 @@ def test_searches_and_other_writes_come_in_while_many_are_deleted(
             hits = client.post("/v1/collections/pictures/search", json=search).json()["hits"]  # it holds nobody up
             assert len(hits) == 8
             putting = pool.submit(client.put, at("new"), json={"text": "red"})
-            until(lambda: len(encoder.texts) > 1)  # it is on its way to the writer
-            time.sleep(0.1)
+            until(lambda: len(turns) > 1)
             go.set()
             assert putting.result().status_code == 201
             assert deleting.result().json()["deleted"] == 8

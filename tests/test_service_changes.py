@@ -95,11 +95,12 @@ def test_who_waits_is_told_that_the_collection_is_gone_or_another_one(here, anew
     client, data = here
 
     def replace():
+        until(lambda: client.app.state.service.waiting)
         delete_collection(data, "pictures")
         if anew:
             create_collection(data, "pictures", model="m", fingerprint="f", dim=4).close()
 
-    replacing = threading.Timer(0.4, replace)
+    replacing = threading.Thread(target=replace)
     replacing.start()
     error = error_of(client.get(PATH, params={"after": "now", "wait": 30}), status)
     replacing.join()

@@ -88,8 +88,6 @@ def test_of_those_who_ask_while_a_disk_hangs_nothing_is_kept(monkeypatch):
 
 
 def test_a_data_folder_whose_disk_hangs_is_said_so_in_time(disk, tmp_path, monkeypatch):
-    monkeypatch.setattr("service.disk.PATIENCE", 0.3)
-    monkeypatch.setattr("service.routes.health.SOON", 0.3)
     encoder, data = tiny_encoder(tmp_path), disk.folder / "data"
     add_collection(data, encoder, draw(tmp_path / "files", 2), "near")
     key = {"Authorization": f"Bearer {add_key(data, 'shop', 'read')}"}
@@ -99,6 +97,8 @@ def test_a_data_folder_whose_disk_hangs_is_said_so_in_time(disk, tmp_path, monke
             return client.post("/v1/collections/near/search", json={"text": "a boat"}, headers=key)
 
         assert search().status_code == 200
+        monkeypatch.setattr("service.disk.PATIENCE", 0.3)
+        monkeypatch.setattr("service.routes.health.SOON", 0.3)
         disk.hang()
         waiting = [others.submit(search) for _ in range(8)]
         for _ in range(2):
@@ -115,7 +115,6 @@ def test_a_data_folder_whose_disk_hangs_is_said_so_in_time(disk, tmp_path, monke
 
 
 def test_a_disk_that_hangs_or_fails_holds_up_its_own_collection_alone(tmp_path, disk, monkeypatch):
-    monkeypatch.setattr(opened, "PATIENCE", 0.3)
     encoder = tiny_encoder(tmp_path)
     for name in ("near", "far"):
         add_collection(tmp_path, encoder, draw(tmp_path / "files", 2), name)
@@ -139,6 +138,7 @@ def test_a_disk_that_hangs_or_fails_holds_up_its_own_collection_alone(tmp_path, 
             return info["problem"]
 
         assert search("far").status_code == 200
+        monkeypatch.setattr(opened, "PATIENCE", 1.0)  # enough for those that are near
         disk.hang()
         waiting = other.submit(search, "far")
         others_are_served()

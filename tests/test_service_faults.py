@@ -25,6 +25,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from ports import free_port
 from service_world import add_collection, draw, error_of, picture, serving, settings_for, tiny_encoder, until
 
 from encoder.model.load import load_encoder
@@ -60,8 +61,7 @@ class Served:
 
 @contextmanager
 def process_of(run: Path, data: Path, **environment: str) -> Iterator[Served]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "glimpse", "serve", "--model", str(run), "--data", str(data), "--port", str(port)]
     environment |= {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
@@ -290,15 +290,16 @@ def test_a_large_image_leaves_no_memory_behind_and_many_take_that_of_one(served:
 # --- connections, at a pace that a test can wait for ---
 
 
-@pytest.fixture
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, tuple[str, int]]]:
-    monkeypatch.setattr(connections, "PATIENCE", 0.4)
-    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.5)
-    encoder = tiny_encoder(tmp_path)
-    with create_collection(tmp_path, "large", model="tiny", fingerprint="tiny", dim=32) as large:
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, tuple[str, int]]]:
+    folder = tmp_path_factory.mktemp("quick")
+    encoder = tiny_encoder(folder)
+    with create_collection(folder, "large", model="tiny", fingerprint="tiny", dim=32) as large:
         x = encoder.encode_texts(["x"])[0]
         large.upsert([Entry(x, "image", f"/{i}", metadata={"a": "x" * 10_000}) for i in range(1000)])
-    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+    with pytest.MonkeyPatch.context() as patch, serving(create_app(settings_for(folder), encoder)) as url:
+        patch.setattr(connections, "PATIENCE", 0.5)
+        patch.setattr(middleware, "BODY_SECONDS", 0.5)
         yield url, ("127.0.0.1", int(url.rpartition(":")[2]))
 
 

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,6 +16,7 @@ from index.writer_lock import lock_writer
 from service.app import create_app
 from service.jobs.store import JobStore
 from service.keys import Rate, add_key, limit_key, remove_key
+from service.routes import jobs as routes
 from service.told import Told
 
 
@@ -360,7 +360,7 @@ def test_a_cancelled_job_keeps_what_it_has_committed(here, monkeypatch):
         assert job_of(client, key)["state"] == "cancelling"
         refused = client.delete(f"{JOBS}/{key}", params={"forget": True})
         assert error_of(refused, 409)["code"] == "job_not_ended"
-        time.sleep(1)  # the manager sees it
+        until(lambda: client.app.state.service.jobs._running[key].stop.is_set())  # the manager sees it
     job = ended(client, key, "cancelled")
     assert job["report"]["encoded"] == job["report"]["added"] == count(client) == 4
     assert "has been cancelled" in error_of(client.delete(f"{JOBS}/{key}"), 409)["message"]
@@ -370,16 +370,17 @@ def test_a_cancelled_job_keeps_what_it_has_committed(here, monkeypatch):
     assert ended(client, ask(client, folders=[str(photos)]))["report"]["added"] == 6
 
 
-def test_a_stream_tells_what_is_what_changes_and_the_end(here):
+def test_a_stream_tells_what_is_what_changes_and_the_end(here, monkeypatch):
     client, encoder, photos = here
-    told = []
+    told, begun, respond = [], threading.Event(), routes.StreamingResponse
+    monkeypatch.setattr(routes, "StreamingResponse", lambda *given, **more: begun.set() or respond(*given, **more))
     with encoder.held():
         key = ask(client, folders=[str(photos)])
         assert encoder.running.wait(10)
         until(lambda: job_of(client, key)["state"] == "running")
         follower = threading.Thread(target=lambda: told.extend(events_of(client, key)))
         follower.start()
-        time.sleep(0.2)
+        assert begun.wait(20)
     follower.join()
     assert [name for name, _ in told][0 :: max(1, len(told) - 1)] == ["state", "end"]
     assert told[-1][1] == ended(client, key)

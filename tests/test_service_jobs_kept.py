@@ -155,7 +155,8 @@ def test_an_orderly_stop_leaves_a_job_to_be_gone_on_with(tmp_path):
         encoder.running.clear()
         key = ask(client, folders=[str(tmp_path / "photos")])
         assert encoder.running.wait(10)
-        threading.Timer(0.3, encoder.go.set).start()  # when the service has been told to stop
+        stops = client.app.state.service.jobs._stopping
+        threading.Thread(target=lambda: stops.wait(20) and encoder.go.set()).start()
     kept = JobStore(tmp_path).get(key)
     assert (kept.state, kept.starts) == ("queued", 0)
     with client_of(create_app(settings, tiny_encoder(tmp_path))) as client:

@@ -3,7 +3,6 @@
 import csv
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from ports import free_port
 from service_world import picture, tiny_encoder, until
 
 from index.collection import open_collection
@@ -30,10 +30,7 @@ class Service:
     """A real service as a process, at a port of its own, or at one that another had."""
 
     def __init__(self, data, roots, seconds, port=None):
-        if port is None:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port = free.getsockname()[1]
-        self.port = port
+        self.port = port = port or free_port()
         words = [sys.executable, TESTS / "jobs_worker.py", data, roots, str(port), str(seconds)]
         environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
         self.log = (data / "service.log").open("ab")

@@ -15,6 +15,7 @@ from service_world import error_of, world
 
 from service.app import API
 from service.errors import Refusal
+from service.http import json_bodies
 from service.http.direct_route import DirectRoute
 from service.http.json_bodies import AT_ONCE, MOST, SMALL, JsonRoute, check_values, read_json
 
@@ -39,8 +40,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 @pytest.mark.parametrize("unit", ["[]", "{}", "-1.5e3", '{"a, [": ["\\u00e9 \\"", null, true]}', "12"])
 @pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_many_values_are_read_as_few_are(unit: str, coding: str) -> None:
-    body = f' {{"x": [{", ".join([unit] * (AT_ONCE + 1))}]}}\n'.encode(coding)
+def test_many_values_are_read_as_few_are(unit: str, coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_bodies, "AT_ONCE", 2500)
+    body = f' {{"x": [{", ".join([unit] * 2501)}]}}\n'.encode(coding)
     assert read_json(body) == json.loads(body)
     with pytest.raises(Refusal, match=r"the body cannot be read as JSON \(from "):
         read_json(body + "]".encode(coding))

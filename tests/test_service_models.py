@@ -399,15 +399,15 @@ def test_who_asks_first_at_the_same_time_waits_for_one_load_and_nobody_else_for_
 
 
 def test_a_model_in_use_never_goes_and_who_finds_no_room_is_told_when_to_ask_again(data, runs, monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE", 0.3)
-
     async def main():
         models = Models(settings(data, runs, models=f"two={runs['two']}", model_bytes=1), Pool(1, 1))
         await models.start()
         one, two = models.all()
         held = await models.use(one)
-        with pytest.raises(Busy, match=r"beside those in use \(one\); try again in 5 s"):
-            await models.use(two)
+        with monkeypatch.context() as hasty:
+            hasty.setattr(module, "PATIENCE", 0.3)
+            with pytest.raises(Busy, match=r"beside those in use \(one\); try again in 5 s"):
+                await models.use(two)
         assert one.loaded is held
         assert (await models.use(one)) is held  # it takes new ones again
         models.release(one)

@@ -4,7 +4,6 @@ import base64
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ports import free_port
 from service_world import client_of, error_of, picture, settings_for, tiny_encoder, until, world
 
 from base.errors import Busy
@@ -267,7 +267,7 @@ def test_a_folder_that_nobody_may_write_to_is_served_by_the_command(data, tiny_r
     with pytest.raises(subprocess.CalledProcessError):
         subprocess.run([*AS_ANYBODY, "touch", str(own / "new")], check=True, stderr=subprocess.DEVNULL)
     before = files_of(own)
-    port = _free_port()
+    port = free_port()
     command = [
         "-m",
         "glimpse",
@@ -307,8 +307,3 @@ def _ready(client) -> bool:
         return client.get("/health/ready").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]

@@ -1,7 +1,6 @@
 """The service on a real server, under many clients at once."""
 
 import base64
-import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
-from service_world import error_of, picture, serving, settings_for, tiny_encoder, until
+from service_world import ask_and_leave, error_of, picture, serving, settings_for, tiny_encoder, until
 
 from service.app import create_app
 
@@ -21,7 +20,7 @@ def served(tmp_path):
     encoder = tiny_encoder(tmp_path)
     app = create_app(settings_for(tmp_path, queue_size=32), encoder)
     with serving(app) as url, httpx.Client(base_url=url, timeout=20) as client:
-        client.app = app
+        client.app, client.url = app, url
         encoder.texts.clear()
         encoder.images.clear()
         yield client, encoder
@@ -106,19 +105,11 @@ def test_a_request_whose_client_left_is_never_run(served):
         first = threading.Thread(target=embed, args=(client, "first"))
         first.start()
         assert encoder.running.wait(10)
-        leave_after_asking(client, "abandoned")
+        ask_and_leave(client.url, "/v1/embeddings", {"input": "abandoned"}, lambda: queued(client) == 1)
         until(lambda: queued(client) == 0)
     first.join()
     embed(client, "after")
     assert not any("abandoned" in run for run in encoder.texts)
-
-
-def leave_after_asking(client, text):
-    body = json.dumps({"input": text}).encode()
-    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
-        connection.sendall(head.encode() + b"\r\n\r\n" + body)
-        until(lambda: queued(client) == 1)
 
 
 def test_a_body_without_end_is_cut_off(tmp_path):

@@ -1,5 +1,6 @@
 """Entries that come over REST: images and texts added, listed, changed, deleted, and found by searches at once."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -239,6 +240,13 @@ with client_of(create_app(settings_for(disk), encoder)) as client:
 
 def test_the_bar_is_measured_after_uploads_and_not_in_them(tmp_path, monkeypatch):
     monkeypatch.setattr(rejections, "SOON", 0.2)
+    may, measure = asyncio.Event(), rejections.Rejections._measure_if_due
+
+    async def once_it_may(*given):
+        await may.wait()
+        await measure(*given)
+
+    monkeypatch.setattr(rejections.Rejections, "_measure_if_due", once_it_may)
     with world(tmp_path, n=1) as (own, encoder, _):
 
         def measured():
@@ -253,6 +261,7 @@ def test_the_bar_is_measured_after_uploads_and_not_in_them(tmp_path, monkeypatch
             threading.Timer(0.3, encoder.go.set).start()
             send(1000, 40)
         assert measured() is None
+        own.portal.call(may.set)
         until(lambda: measured() is not None)
         assert (measured().rows, measured().threshold) == (41, None)  # too few to tell
         send(2000, 40)
@@ -262,8 +271,7 @@ def test_the_bar_is_measured_after_uploads_and_not_in_them(tmp_path, monkeypatch
         time.sleep(0.5)
         assert measured().rows == 81  # not due
         own.portal.call(own.app.state.service.rejections.measure_soon, "gone")  # deleted meanwhile: no harm
-        time.sleep(0.5)
-        assert own.app.state.service.rejections._waiting == {}
+        until(lambda: own.app.state.service.rejections._waiting == {})
 
 
 # --- texts ---

@@ -8,13 +8,13 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from ports import free_port
 from service_world import until
 
 from service.backup.restoring import verify
@@ -94,9 +94,7 @@ def test_the_commands_run_as_the_units_say(tmp_path: Path, tiny_run: Path) -> No
     backups.mkdir()
     service, backup = Lines("glimpse.service")["Service"], Lines("glimpse-backup.service")["Service"]
     own = dict(one.split("=", 1) for one in service["Environment"].split())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environment = clean | own | {"GLIMPSE_DATA": str(data), "GLIMPSE_MODEL": str(tiny_run), "GLIMPSE_PORT": str(port)}
     environment |= {"GLIMPSE_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path), "HF_HOME": str(tmp_path)}

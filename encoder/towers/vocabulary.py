@@ -9,6 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from encoder.model.tokenizer import cleaning_of
 
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # CLIP's, in any case
+_NOWHERE = "\u0345"  # a sign below Greek letters: the one that to `regex`, in any case, is neither a letter nor none
 
 
 class NotExportable(Exception):
@@ -44,6 +45,7 @@ def _of_clip(tokenizer: Any) -> Tokenizer:
     made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " ")])
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
+            pre_tokenizers.Split(_NOWHERE, "removed"),
             pre_tokenizers.Split(Regex(f"(?i){_WORDS}"), "removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]

@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 CONNECT = 5.0  # seconds
 PATIENCE = 10.0  # seconds for a call; a server that was killed may be back by then
-LONG = 60.0  # for one that writes, makes or loads
+LONG = 60.0  # for one that writes, makes or loads; for all of Lite's, which goes nowhere and shares a busy machine
 BUILD = 3600.0  # for an index
 TOGETHER = 2000  # rows in one request that writes
 AT_ONCE = 2  # such requests; a third gained nothing
@@ -294,7 +294,8 @@ class Server:
         self._call("create_index", name, indexes)
 
     def _call(self, method: str, *given: Any, **named: Any) -> Any:
-        named.setdefault("timeout", PATIENCE if method in READS else LONG)
+        may_be_away = method in READS and self.address.folder is None
+        named.setdefault("timeout", PATIENCE if may_be_away else LONG)
         return self._said(method.replace("_", " "), lambda: getattr(self._client, method)(*given, **named))
 
     def _said(self, what: str, work: Callable[[], Any]) -> Any:

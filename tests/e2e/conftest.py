@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from seen_pages import Network
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
+from encoder.zero_shot import word_bank
 from service.app import create_app
 
 CHROMIUM = shutil.which("chromium")
@@ -24,6 +26,24 @@ ARGS = (
     "--disable-component-update --disable-sync"
 ).split()
 SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> None:
+    """What a page is expected to show is waited for as long as anything else in tests, for a machine may be busy."""
+    with suppress(ImportError):
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Labels, and clusters of maps, are held against a few words, for here they mean nothing anyway."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLIMPSE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(word_bank, "MOST", 600)
+        yield
 
 
 @pytest.fixture(scope="module")

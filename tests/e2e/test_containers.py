@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import time
 from base64 import b64encode
@@ -18,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from ports import free_port
 from tiny_world import COLOURS, plain_picture
 
 from encoder.model.load import build_clip
@@ -184,8 +184,7 @@ def compose(photos: Path, tiny_config: Path, tmp_path_factory: pytest.TempPathFa
     save_model(runs / "tiny", build_clip(tiny_config))
     for path in (runs, *runs.rglob("*")):
         path.chmod(0o755)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GLIMPSE_", "COMPOSE_"))}
     environment |= {
         "GLIMPSE_IMAGE": f"glimpse-test:{os.getpid()}",

@@ -17,7 +17,8 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from proxies import changed, free_port, nginx_with, program, running
+from ports import free_port
+from proxies import changed, nginx_with, program, running
 from service_world import add_collection, draw, error_of, serving, settings_for, tiny_encoder
 
 from glimpse.client import Client
@@ -222,7 +223,7 @@ def test_the_page_and_the_docs_work_in_a_browser(gateway, keys):
             playwright.expect(picture).not_to_have_js_property("naturalWidth", 0)  # fetched with the key
         page.get_by_role("button", name="Library").click()
         page.get_by_role("link", name="the API").click()
-        playwright.expect(page.locator(".opblock", has_text="/v1/embeddings")).to_be_visible(timeout=20_000)
+        playwright.expect(page.locator(".opblock", has_text="/v1/embeddings")).to_be_visible()
         page.locator(".opblock", has_text="/v1/info").click()
         page.get_by_role("button", name="Try it out").click()
         page.get_by_role("button", name="Execute").click()

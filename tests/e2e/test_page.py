@@ -20,7 +20,7 @@ LIGHTNESS = """selector => {
 
 def test_the_docs_show_every_route(page):
     page.goto("/docs")
-    playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible(timeout=20_000)
+    playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible()
 
 
 def ask_for_info(page):
@@ -171,7 +171,7 @@ def test_pages_are_dark_where_the_system_is(opened, path):
     shades = {}
     for scheme in ("light", "dark"):
         page = opened(path, theme=scheme)
-        playwright.expect(page.locator(".opblock, .pictures a").first).to_be_visible(timeout=20_000)
+        playwright.expect(page.locator(".opblock, .pictures a").first).to_be_visible()
         words = [".info p", ".opblock-summary-path", ".opblock-tag"] if path == "/docs" else [".status", ".brand"]
         shades[scheme] = [page.evaluate(LIGHTNESS, selector) for selector in words]
     assert all(ground > 200 > 130 > words for ground, words in shades["light"]), shades

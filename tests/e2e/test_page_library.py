@@ -392,7 +392,7 @@ def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, 
     axe(page)
     library.get_by_label("to the collection").fill("two")
     library.get_by_role("button", name="Index the folder").click()
-    playwright.expect(library.get_by_text("Adding pictures to two is done").first).to_be_visible(timeout=20_000)
+    playwright.expect(library.get_by_text("Adding pictures to two is done").first).to_be_visible()
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
     page.network.rests()
     library.get_by_role("button", name="Delete the collection one").click()

@@ -278,7 +278,7 @@ def test_where_too_many_came_since_the_map_is_made_anew(at, client):
     )
     page.unroute("**/v1/collections/pictures/map")
     status.get_by_role("button", name="make the map anew").click()
-    playwright.expect(status).to_have_text("9 pictures", timeout=20_000)
+    playwright.expect(status).to_have_text("9 pictures")
     playwright.expect(page.locator("#said-text")).to_have_text("The map is made anew.")
     assert client.map("pictures").made_at > before.made_at
 

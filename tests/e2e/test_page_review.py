@@ -296,11 +296,7 @@ def test_the_surest_are_accepted_at_once_as_many_as_the_slider_says(opened: Any,
     assert reviewed(url, run) == {}
 
 
-def test_several_labels_are_toggled_and_said_together(
-    opened: Any, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("encoder.zero_shot.word_bank.MOST", 600)
-    monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path))
+def test_several_labels_are_toggled_and_said_together(opened: Any, url: str) -> None:
     run = labelled(url, LABELS, mode="multi")
     page = opened(f"/?v=review&run={run}")
     label = page.locator("#view-review .labels button")

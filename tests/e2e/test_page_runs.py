@@ -195,7 +195,9 @@ HIDDEN = "(is) => Object.defineProperty(document, 'hidden', { configurable: true
 def test_who_looks_elsewhere_asks_for_nothing_and_a_report_is_there_after_hours(opened: Callable[..., Any]) -> None:
     asked: list[str] = []
     page = opened(None, clock=True)
-    page.on("request", lambda one: asked.append(one.url) if one.url.endswith("/training-runs/clothes") else None)
+    page.on(
+        "requestfinished", lambda one: asked.append(one.url) if one.url.endswith("/training-runs/clothes") else None
+    )
     page.goto("/?v=runs&run=clothes")
     report = page.get_by_role("link", name="Report")
     expect(report).to_be_visible()
@@ -255,7 +257,7 @@ def test_a_run_is_served_for_a_collection(page: Any, url: str) -> None:
     page.goto("/?v=runs&run=clothes")
     expect(page.get_by_text("Reads 4 pictures anew with this model.")).to_be_visible()
     page.get_by_role("button", name="Serve this one").click()
-    expect(page.locator("#said-text")).to_have_text("pictures is searched by clothes now.", timeout=20_000)
+    expect(page.locator("#said-text")).to_have_text("pictures is searched by clothes now.")
     with Client(url) as client:
         [collection] = client.collections()
         assert collection.model == "clothes"

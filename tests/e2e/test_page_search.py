@@ -18,6 +18,7 @@ from service.keys import add_key, remove_key
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
+SOON = 5000  # ms, sooner than a message goes by itself
 XSS = '<img src=x onerror="document.title=\'broken\'"><script>document.title="broken"</script>'
 
 
@@ -119,14 +120,14 @@ def test_what_is_said_over_an_open_picture_is_seen_and_pressed_and_read_out(open
     playwright.expect(said).to_contain_text("clipboard")
     playwright.expect(dialog.locator("#aloud")).to_contain_text("clipboard")
     said.get_by_role("button", name="Close the message").click()
-    playwright.expect(said).to_be_hidden()
+    playwright.expect(said).to_be_hidden(timeout=SOON)
     dialog.get_by_role("button", name="Copy path").click()
     playwright.expect(said).to_be_visible()
     page.keyboard.press("Escape")
     playwright.expect(dialog).to_be_hidden()
     playwright.expect(said).to_be_visible()
     said.get_by_role("button", name="Close the message").click()
-    playwright.expect(said).to_be_hidden()
+    playwright.expect(said).to_be_hidden(timeout=SOON)
 
 
 def test_what_is_said_over_a_dialog_over_another_stays_to_be_seen(page):
@@ -142,7 +143,7 @@ def test_what_is_said_over_a_dialog_over_another_stays_to_be_seen(page):
     playwright.expect(page.locator("#said")).to_contain_text("The service is busy")
     page.evaluate("above.close()")
     page.get_by_role("dialog", name="Library").get_by_role("button", name="Close the message").click()
-    playwright.expect(page.locator("#said")).to_be_hidden()
+    playwright.expect(page.locator("#said")).to_be_hidden(timeout=SOON)
 
 
 def test_an_image_that_shows_one_picture_after_the_other_listens_for_the_last_alone(page):
@@ -420,7 +421,7 @@ def test_a_service_with_keys_is_asked_with_one(opened, tmp_path):
         page.get_by_role("button", name="Close").click()
         playwright.expect(page).not_to_have_url(re.compile("open="))
         page.goto("/docs")
-        playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible(timeout=20_000)
+        playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible()
 
 
 def test_a_key_that_was_not_given_is_asked_for_when_the_page_needs_it_and_the_page_begins_with_it(opened, tmp_path):
@@ -521,7 +522,7 @@ def test_a_search_that_failed_is_asked_for_again(opened):
     playwright.expect(said).to_contain_text("does not answer")
     page.unroute("**/search")
     page.clock.fast_forward(5000)
-    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest", timeout=10_000)  # by itself
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")  # by itself
     playwright.expect(said).to_be_hidden()
 
 
@@ -993,7 +994,7 @@ def test_a_map_that_is_left_writes_nothing_into_another_views_address(opened):
     page = opened("/?v=lineup&c=pictures&l=cat&p=1", expected=("GPU stall", "404"))
     page.get_by_role("navigation", name="Views").get_by_role("link", name="Map").click()
     page.get_by_role("button", name="Make the map").click()
-    playwright.expect(page.get_by_role("button", name="Zoom in")).to_be_visible(timeout=20_000)
+    playwright.expect(page.get_by_role("button", name="Zoom in")).to_be_visible()
     page.get_by_role("button", name="Zoom in").click()
     page.go_back()
     playwright.expect(page.get_by_role("textbox", name="Labels")).to_be_visible()

@@ -20,7 +20,8 @@ import httpx
 import numpy as np
 import pytest
 from glimpse_process import GlimpseProcess
-from proxies import changed, free_port, nginx_with
+from ports import free_port
+from proxies import changed, nginx_with
 from service_world import draw, picture, until
 
 from glimpse.client import Client
