@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from base.errors import DiskError, DiskFull, InputError
+from base.locks import LockHeld, hold
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, or in the quota of this user
 PART = ".part"
@@ -216,7 +217,7 @@ def mtime_ns(stat: os.stat_result) -> int:
 
 
 def disk_problem(error: OSError, path: Path | None = None) -> str | None:
-    """Of a disk that is full, read-only or failing, what is wrong where, and what to do; None for another error."""
+    """Of a disk that is full, read-only, failing or has no locks, what is wrong where, and the remedy; else None."""
     name = str(path) if path else error.filename
     where = f"{os.fsdecode(name)}: " if name else ""
     if error.errno in NO_SPACE:
@@ -225,6 +226,11 @@ def disk_problem(error: OSError, path: Path | None = None) -> str | None:
         return f"{where}on a read-only disk; make it writable and try again"
     if error.errno == errno.EIO:
         return f"{where}the disk fails (I/O error); look at it, its cable or network, and the system's log"
+    if error.errno == errno.ENOLCK:
+        return (
+            f"{where}the disk has no locks, so two processes could write there at once: mount it with locks (NFS with "
+            "its lock service, Lustre with the option flock), or take a folder on a local disk"
+        )
     if error.errno == errno.EFBIG:
         return f"{where}a file may not be so large there, by a limit of this user (ulimit -f) or of the disk"
     return None
@@ -286,36 +292,27 @@ def _beginning(path: Path) -> str:
 
 
 def _locked_part(path: Path, beginning: str) -> tuple[Path, int]:
-    """An empty part beside `path`, and the descriptor that holds its lock."""
-    while True:
-        part, held = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}"), -1
-        try:
-            held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            fcntl.flock(held, fcntl.LOCK_EX)
-            if os.fstat(held).st_nlink:
-                return part, held
-        except BaseException:  # Ctrl-C too
-            part.unlink(missing_ok=True)
-            if held >= 0:
-                os.close(held)
-            raise
-        os.close(held)  # another's sweep came between making and locking it
+    """An empty part beside `path`, and the descriptor that holds its lock: none on a disk without, nor any sweep."""
+    part = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}")
+    try:
+        return part, hold(part, wait=True, needed=False)
+    except BaseException:  # Ctrl-C too
+        part.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
 def _taken(part: Path) -> Iterator[bool]:
     """Whether nobody else holds it; then nobody does while the block runs."""
-    try:
-        fd = os.open(part, os.O_RDWR)  # or a network disk locks none
-    except OSError as error:
-        yield isinstance(error, FileNotFoundError)  # what is beside it has been left behind
+    if not part.exists():
+        yield True  # what is beside it has been left behind
         return
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = True
-        except OSError:
-            is_ours = False
-        yield is_ours
+        fd = hold(part)
+    except (OSError, LockHeld):
+        yield False
+        return
+    try:
+        yield True
     finally:
         os.close(fd)

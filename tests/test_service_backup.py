@@ -23,6 +23,7 @@ from service_world import create_app, picture, serving, settings_for, tiny_encod
 
 from base.errors import CollectionDamaged, CollectionExists, InputError
 from base.files import whole_file
+from base.locks import LOCK
 from index.collection import (
     Entry,
     check_collection,
@@ -121,7 +122,7 @@ def test_a_service_that_is_written_to_is_backed_up_and_comes_back_elsewhere(tmp_
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert json.loads(apart("backup", "--verify", file, "--json").stdout)["sound"]
 
-    assert contents(data) <= set(KNOWN)  # whatever a service keeps is known to be kept, or to be made again
+    assert contents(data) <= {*KNOWN, LOCK}  # whatever a service keeps is known to be kept, or to be made again
     assert said["left_out"] == []
     shutil.move(data, tmp_path / "gone")  # entries must not lean on what was
     restored = json.loads(apart("restore", "--all", file, "--data", elsewhere, "--json").stdout)
@@ -166,7 +167,7 @@ def test_a_labelling_run_comes_back_with_what_it_has_learned(
 
 
 def test_nothing_that_glimpse_keeps_is_forgotten(data: Path) -> None:
-    assert contents(data) <= set(KNOWN)
+    assert contents(data) <= {*KNOWN, LOCK}
 
 
 def test_a_file_with_two_names_comes_back_under_both(data: Path, tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_what_is_not_glimpses_is_left_out_and_named(data: Path, tmp_path: Path) 
     (data / "old.glimpse").write_bytes(b"x")
     (data / "label-sets" / ".pets.json.part").write_bytes(b"half")
     (data / "jobs").mkdir()
-    (data / "jobs" / "lock").touch()
+    (data / "jobs" / ".lock").touch()
     (data / "jobs" / "link.json").symlink_to("/etc/passwd")
     done = ran("backup", "--all", tmp_path / "all", "--data", data)
     assert "left out: old.glimpse, which is not glimpse's" in done.stderr

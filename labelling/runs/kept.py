@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from base.errors import GlimpseError, RunBusy, RunNotFound
+from base.own_folders import let_go
 from base.sqlite_files import Unmerged
 from index.local.layout import collection_folder, folder_identity
 from labelling.outputs.asked import OutputsAsked
@@ -95,9 +95,11 @@ class LabelRuns:
         folder = self._find(name)
         lock = lock_run(folder)  # not opened: that takes room, of which a full disk has none
         try:
-            shutil.rmtree(folder)
-        finally:
+            (folder / "run.sqlite").unlink()
+        except BaseException:
             os.close(lock)
+            raise
+        let_go(folder, lock)
 
     @contextmanager
     def following(self, collection: str, to: str) -> Iterator[None]:
