@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from base.errors import DiskError, DiskFull, InputError
-from base.locks import LockHeld, hold
+from base.locks import LOCK, LockHeld, hold
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, or in the quota of this user
 PART = ".part"
@@ -37,17 +37,16 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     beginning = _beginning(path)
     sweep_parts(path.parent, re.escape(beginning))
-    with _naming(path):
-        part, held = _locked_part(path, beginning)
-    try:
-        with _naming(path, part):
-            yield part
-            fsync_file(part)
-            part.replace(path)
-            fsync_file(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-        os.close(held)
+    with _locked_part(path, beginning) as part:
+        try:
+            with _naming(path, part):
+                part.touch()
+                yield part
+                fsync_file(part)
+                part.replace(path)
+                fsync_file(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -96,26 +95,23 @@ def new_folder(folder: Path, *, instead_of: Collection[str] = (), overwrite: boo
     _check_replaceable(folder, instead_of, overwrite)
     beginning = _beginning(folder)
     sweep_parts(folder.parent, re.escape(beginning))
-    with _naming(folder):
-        part, held = _locked_part(folder, beginning)
-    made, old = Path(f"{part}.new"), Path(f"{part}.old")
-    try:
-        made.mkdir()
-        with _naming(folder):
-            yield made
-        for file in made.iterdir():
-            fsync_file(file)
-        fsync_file(made)
-        _check_replaceable(folder, instead_of, overwrite)
-        if folder.exists():
-            folder.rename(old)
-        made.rename(folder)
-        fsync_file(folder.parent)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-        part.unlink(missing_ok=True)
-        os.close(held)
+    with _locked_part(folder, beginning) as part:
+        made, old = Path(f"{part}.new"), Path(f"{part}.old")
+        try:
+            made.mkdir()
+            with _naming(folder):
+                yield made
+            for file in made.iterdir():
+                fsync_file(file)
+            fsync_file(made)
+            _check_replaceable(folder, instead_of, overwrite)
+            if folder.exists():
+                folder.rename(old)
+            made.rename(folder)
+            fsync_file(folder.parent)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def sweep_parts(folder: Path, beginning: str) -> None:
@@ -291,28 +287,36 @@ def _beginning(path: Path) -> str:
     return f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
 
 
-def _locked_part(path: Path, beginning: str) -> tuple[Path, int]:
-    """An empty part beside `path`, and the descriptor that holds its lock: none on a disk without, nor any sweep."""
+@contextmanager
+def _locked_part(path: Path, beginning: str) -> Iterator[Path]:
+    """A free name of a part beside `path`, locked while the block runs: unless the disk has no locks, nor any sweep.
+
+    By a file of its own, for SMB lets nobody write to what is locked, not even who locked it.
+    """
     part = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}")
+    with _naming(path):
+        held = hold(_lock_of(part), wait=True, needed=False)
     try:
-        return part, hold(part, wait=True, needed=False)
-    except BaseException:  # Ctrl-C too
-        part.unlink(missing_ok=True)
-        raise
+        yield part
+    finally:
+        _lock_of(part).unlink(missing_ok=True)
+        os.close(held)
 
 
 @contextmanager
 def _taken(part: Path) -> Iterator[bool]:
     """Whether nobody else holds it; then nobody does while the block runs."""
-    if not part.exists():
-        yield True  # what is beside it has been left behind
-        return
     try:
-        fd = hold(part)
+        held = hold(_lock_of(part))
     except (OSError, LockHeld):
         yield False
         return
     try:
         yield True
     finally:
-        os.close(fd)
+        _lock_of(part).unlink(missing_ok=True)
+        os.close(held)
+
+
+def _lock_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}{LOCK}")

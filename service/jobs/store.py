@@ -153,7 +153,7 @@ class JobStore:
         for i, job in enumerate(ended):
             if i >= KEPT or (job.ended_at or "") < oldest:
                 self.forget(job.id)
-        for part in self.folder.glob(".*.part"):
+        for part in self.folder.glob(".*.part*"):
             with suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > LEFT_BEHIND:
                     part.unlink()
