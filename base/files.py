@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from base.errors import DiskError, DiskFull, InputError
+from base.locks import LOCK, LockHeld, hold
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, or in the quota of this user
 PART = ".part"
@@ -37,18 +38,17 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     beginning = _beginning(path)
     sweep_parts(path.parent, re.escape(beginning))
-    with _naming(path):
-        part, held = _locked_part(path, beginning)
-    try:
-        _as_before(path, part)
-        with _naming(path, part):
-            yield part
-            fsync_file(part)
-            part.replace(path)
-            fsync_file(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-        os.close(held)
+    with _locked_part(path, beginning) as part:
+        try:
+            with _naming(path, part):
+                part.touch()
+                _as_before(path, part)
+                yield part
+                fsync_file(part)
+                part.replace(path)
+                fsync_file(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -97,27 +97,24 @@ def new_folder(folder: Path, *, instead_of: Collection[str] = (), overwrite: boo
     _check_replaceable(folder, instead_of, overwrite)
     beginning = _beginning(folder)
     sweep_parts(folder.parent, re.escape(beginning))
-    with _naming(folder):
-        part, held = _locked_part(folder, beginning)
-    made, old = Path(f"{part}.new"), Path(f"{part}.old")
-    try:
-        made.mkdir()
-        _as_before(folder, made)
-        with _naming(folder):
-            yield made
-        for file in made.iterdir():
-            fsync_file(file)
-        fsync_file(made)
-        _check_replaceable(folder, instead_of, overwrite)
-        if folder.exists():
-            folder.rename(old)
-        made.rename(folder)
-        fsync_file(folder.parent)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-        part.unlink(missing_ok=True)
-        os.close(held)
+    with _locked_part(folder, beginning) as part:
+        made, old = Path(f"{part}.new"), Path(f"{part}.old")
+        try:
+            made.mkdir()
+            _as_before(folder, made)
+            with _naming(folder):
+                yield made
+            for file in made.iterdir():
+                fsync_file(file)
+            fsync_file(made)
+            _check_replaceable(folder, instead_of, overwrite)
+            if folder.exists():
+                folder.rename(old)
+            made.rename(folder)
+            fsync_file(folder.parent)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def sweep_parts(folder: Path, beginning: str) -> None:
@@ -219,7 +216,7 @@ def mtime_ns(stat: os.stat_result) -> int:
 
 
 def disk_problem(error: OSError, path: Path | None = None) -> str | None:
-    """Of a disk that is full, read-only or failing, what is wrong where, and what to do; None for another error."""
+    """Of a disk that is full, read-only, failing or has no locks, what is wrong where, and the remedy; else None."""
     name = str(path) if path else error.filename
     where = f"{os.fsdecode(name)}: " if name else ""
     if error.errno in NO_SPACE:
@@ -228,6 +225,11 @@ def disk_problem(error: OSError, path: Path | None = None) -> str | None:
         return f"{where}on a read-only disk; make it writable and try again"
     if error.errno == errno.EIO:
         return f"{where}the disk fails (I/O error); look at it, its cable or network, and the system's log"
+    if error.errno == errno.ENOLCK:
+        return (
+            f"{where}the disk has no locks, so two processes could write there at once: mount it with locks (NFS with "
+            "its lock service, Lustre with the option flock), or take a folder on a local disk"
+        )
     if error.errno == errno.EFBIG:
         return f"{where}a file may not be so large there, by a limit of this user (ulimit -f) or of the disk"
     return None
@@ -301,37 +303,36 @@ def _beginning(path: Path) -> str:
     return f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
 
 
-def _locked_part(path: Path, beginning: str) -> tuple[Path, int]:
-    """An empty part beside `path`, and the descriptor that holds its lock."""
-    while True:
-        part, held = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}"), -1
-        try:
-            held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            fcntl.flock(held, fcntl.LOCK_EX)
-            if os.fstat(held).st_nlink:
-                return part, held
-        except BaseException:  # Ctrl-C too
-            part.unlink(missing_ok=True)
-            if held >= 0:
-                os.close(held)
-            raise
-        os.close(held)  # another's sweep came between making and locking it
+@contextmanager
+def _locked_part(path: Path, beginning: str) -> Iterator[Path]:
+    """A free name of a part beside `path`, locked while the block runs: unless the disk has no locks, nor any sweep.
+
+    By a file of its own, for SMB lets nobody write to what is locked, not even who locked it.
+    """
+    part = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}")
+    with _naming(path):
+        held = hold(_lock_of(part), wait=True, needed=False)
+    try:
+        yield part
+    finally:
+        _lock_of(part).unlink(missing_ok=True)
+        os.close(held)
 
 
 @contextmanager
 def _taken(part: Path) -> Iterator[bool]:
     """Whether nobody else holds it; then nobody does while the block runs."""
     try:
-        fd = os.open(part, os.O_RDWR)  # or a network disk locks none
-    except OSError as error:
-        yield isinstance(error, FileNotFoundError)  # what is beside it has been left behind
+        held = hold(_lock_of(part))
+    except (OSError, LockHeld):
+        yield False
         return
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = True
-        except OSError:
-            is_ours = False
-        yield is_ours
+        yield True
     finally:
-        os.close(fd)
+        _lock_of(part).unlink(missing_ok=True)
+        os.close(held)
+
+
+def _lock_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}{LOCK}")

@@ -1,15 +1,26 @@
-"""Locks between processes, by flock: they go with who holds them, however that ends. Locks no thread out."""
+"""Locks between processes, by flock: they go with who holds them, however that ends. Locks no thread out.
+
+What is locked is always a file, open for writing, and for a folder one in it: a network disk (NFS) locks nothing else.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
+import struct
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from base.files import NO_SPACE
+LOCK = ".lock"  # the file in a folder that is locked for it
+_HELD = (errno.EAGAIN, errno.EACCES)  # the latter is how SMB says it
+_ENOTSUPP = 524  # Linux's own, which some disks let out
+_NONE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, _ENOTSUPP)
+_AGAIN = 0.02  # seconds from one try to the next where a disk does not let a process wait
 
 
 class LockHeld(Exception):
@@ -20,50 +31,86 @@ class LockHeld(Exception):
         super().__init__(holder)
 
 
-def lock_file(path: Path) -> int:
+def lock_file(path: Path, *, wait: bool = False, needed: bool = True) -> int:
+    """Take the lock of a file as `hold`, and have it say who holds it, unless the disk is full."""
+    fd = hold(path, wait=wait, needed=needed)
+    with suppress(OSError):  # what gives room, as to delete, needs the lock too
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
+    return fd
+
+
+def hold(path: Path, *, wait: bool = False, needed: bool = True) -> int:
     """Take the lock of a file, made if need be; it is held until the descriptor is closed or the process ends.
 
-    Who holds it stands in it, unless the disk is full: what gives room, as to delete, needs the lock too.
+    Args:
+        path: of the file.
+        wait: until others let go of it.
+        needed: without, the file is only opened where a disk has no locks: for what none takes but who has the lock.
 
     Raises:
         LockHeld: another process has it.
         FileNotFoundError: its folder is gone.
-        OSError: it cannot be written.
+        OSError: it cannot be written; of ENOLCK: the disk has no locks (`base.files.disk_error` names the remedy).
     """
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), path.stat()):
-                os.ftruncate(fd, 0)
-                _sign(fd)
-                return fd
-        except BlockingIOError:
-            holder = os.pread(fd, 200, 0).decode(errors="replace") or "unknown"
-            os.close(fd)
-            raise LockHeld(holder) from None
-        except FileNotFoundError:
-            pass
-        except OSError:
+            try:
+                _lock(fd, path, wait=wait)
+            except OSError as error:
+                if needed or error.errno != errno.ENOLCK:
+                    raise
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), path.stat()):
+                    return fd
+        except BaseException:
             os.close(fd)
             raise
-        os.close(fd)  # the folder was deleted, and perhaps made anew, between open and lock
+        os.close(fd)  # it was deleted, and perhaps made anew, between open and lock
 
 
-def _sign(fd: int) -> None:
-    try:
-        os.pwrite(fd, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
+def has_locks(file: Path) -> bool:
+    """Whether a disk has such locks as SQLite takes, told by a file that SQLite has not open. Takes none itself."""
+    if sys.platform != "linux":  # the structure is another
+        return True
+    with suppress(FileNotFoundError, PermissionError):
+        fd = os.open(file, os.O_RDONLY)
+        try:
+            fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0))
+        except OSError as error:
+            return error.errno not in _NONE
+        finally:
+            os.close(fd)
+    return True
 
 
 @contextmanager
 def folder_lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """A lock on a folder while the block runs. BlockingIOError if another process has it and there is no `wait`."""
-    fd = os.open(folder, os.O_RDONLY)
+    """The lock of a folder that is there, while the block runs. LockHeld if there is no `wait`; OSError as `hold`."""
+    fd = lock_file(folder / LOCK, wait=wait)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, path: Path, *, wait: bool) -> None:
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno in _NONE:
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path)) from error
+            if error.errno not in _HELD:
+                error.filename = str(path)
+                raise
+        if not wait:
+            raise LockHeld(_holder(fd))
+        time.sleep(_AGAIN)
+
+
+def _holder(fd: int) -> str:
+    with suppress(OSError):  # SMB lets nobody else read it either
+        return os.pread(fd, 200, 0).decode(errors="replace") or "unknown"
+    return "unknown"

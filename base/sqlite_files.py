@@ -6,6 +6,7 @@ only reads, and is to leave no trace, must open it otherwise: by how it lies the
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -14,7 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from base.errors import GlimpseError
+from base.errors import DiskError, GlimpseError
+from base.files import disk_problem
+from base.locks import has_locks
 
 Opened = TypeVar("Opened")
 
@@ -52,6 +55,14 @@ def is_full(path: Path) -> bool:
     with suppress(OSError):  # a disk that fails does not tell
         return shutil.disk_usage(path.parent).free < FULL
     return False
+
+
+def check_locks(path: Path) -> None:
+    """DiskError where a file is to be written on a disk without locks: SQLite would wait for one without end."""
+    path.touch()
+    if not has_locks(path):
+        path.unlink()
+        raise DiskError(disk_problem(OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)), path.parent))
 
 
 def may_be_written(path: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from base.errors import CollectionError, CollectionLocked, CollectionNotFound
 from base.files import disk_error
-from base.locks import LockHeld, lock_file
+from base.locks import LOCK, LockHeld, lock_file
 
 
 def lock_writer(folder: Path, name: str) -> int:
@@ -14,7 +14,7 @@ def lock_writer(folder: Path, name: str) -> int:
 
     Raises CollectionLocked, CollectionError, and CollectionNotFound where there is no such folder.
     """
-    path = folder / "writer.lock"
+    path = folder / LOCK
     try:
         return lock_file(path)
     except LockHeld as error:

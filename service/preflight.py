@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from base.errors import CollectionNotFound, GlimpseError, InputError
+from base.locks import LOCK, has_locks
 from base.machine.cpus import Others, cpus, threads
 from base.words import counted
 from index.collection import CollectionInfo, list_collections, open_collection, use_store
@@ -142,6 +143,9 @@ def _look_at_data(settings: Settings) -> Iterator[Check]:
         yield Check("data", "warning", said)
     elif not os.access(there, os.W_OK | os.X_OK):
         yield Check("data", "warning", f"data: {there} cannot be written to: searches work, uploads and jobs do not")
+    elif not all(has_locks(folder / LOCK) for folder in (data, *(data / "collections").glob("*"))):
+        said = f"data: {data} is on a disk without locks: searches work, uploads, jobs and other changes do not"
+        yield Check("data", "warning", said)
     elif free < LEAST_FREE:
         yield Check("data", "warning", f"data: {there} has {room}: writes that do not fit are refused; make room")
     elif not data.is_dir():

@@ -275,7 +275,7 @@ def test_towers_are_kept_and_swept_on_network_disks(
         flock(fd, how)
 
     monkeypatch.setattr("fcntl.flock", network)
-    (cache / ".left").mkdir(parents=True)
+    (cache / ".left" / "new").mkdir(parents=True)
     with new_towers("at work") as at_work:
         keep_as("a", tiny_run)
         assert at_work.exists()

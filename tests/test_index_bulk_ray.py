@@ -170,7 +170,7 @@ class Job:
         paths = [path for file, _ in manifest.parts for path in pq.read_table(file)["path"].to_pylist()]
         assert len(paths) == len(set(paths)) == SHARDS * EACH
         files = {path.name for path in self.out.iterdir()}
-        assert files == {"manifest.json", "writer.lock", *(file.name for file, _ in manifest.parts)}
+        assert files == {"manifest.json", ".lock", *(file.name for file, _ in manifest.parts)}
 
 
 @pytest.fixture

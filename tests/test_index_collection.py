@@ -126,25 +126,20 @@ def test_the_uploads_go_of_a_delete_that_was_killed_before_them(tmp_path, then):
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["collections", "uploads"]
 
 
-def test_a_delete_waits_for_whoever_removes_its_files_already(tmp_path, monkeypatch):
+def test_a_sweep_that_comes_into_a_delete_takes_nothing(tmp_path, monkeypatch):
     create(tmp_path).close()
-    sweep, remove, here, begun = layout.sweep, layout.remove_folder, threading.current_thread(), threading.Event()
+    clear, left = layout.clear, []
 
-    def removed(path):
-        if threading.current_thread() is not here:
-            begun.set()
-            time.sleep(0.3)
-        remove(path)
+    def cleared(path):
+        sweep_deleted(tmp_path)  # of one that makes a collection in this moment
+        left.append([file.name for file in path.iterdir()] if path.exists() else [])
+        clear(path)
+        sweep_deleted(tmp_path)
 
-    def swept(parent):
-        other = threading.Thread(target=sweep, args=(parent,))  # of one that makes a collection in this moment
-        other.start()
-        assert begun.wait(20)
-        sweep(parent)
-
-    monkeypatch.setattr(layout, "remove_folder", removed)
-    monkeypatch.setattr(layout, "sweep", swept)
+    monkeypatch.setattr(layout, "clear", cleared)
     delete_collection(tmp_path, "pets")
+    assert ".lock" in left[-1]
+    assert "catalog.sqlite" in left[-1]
     assert list((tmp_path / "collections").iterdir()) == []
 
 

@@ -23,6 +23,7 @@ from service_world import create_app, picture, serving, settings_for, tiny_encod
 
 from base.errors import CollectionDamaged, CollectionExists, InputError
 from base.files import whole_file
+from base.locks import LOCK
 from index.collection import (
     Entry,
     check_collection,
@@ -81,7 +82,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+    return {path.name for path in folder.iterdir()} - {LOCK} if folder.exists() else set()
 
 
 def test_a_service_that_is_written_to_is_backed_up_and_comes_back_elsewhere(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_what_is_not_glimpses_is_left_out_and_named(data: Path, tmp_path: Path) 
     (data / "old.glimpse").write_bytes(b"x")
     (data / "label-sets" / ".pets.json.part").write_bytes(b"half")
     (data / "jobs").mkdir()
-    (data / "jobs" / "lock").touch()
+    (data / "jobs" / ".lock").touch()
     (data / "jobs" / "link.json").symlink_to("/etc/passwd")
     done = ran("backup", "--all", tmp_path / "all", "--data", data)
     assert "left out: old.glimpse, which is not glimpse's" in done.stderr
@@ -621,7 +622,7 @@ def test_what_a_kill_leaves_of_backups_that_are_named_by_their_time_goes_with_th
     mine = {name for name in contents(folder) if name.startswith(".mine")}
     with whole_file(folder / "glimpse-20260103T030000Z.glimpse") as held:  # one that is under way
         said = json.loads(ran("backup", "--all", folder, "--keep", 3, "--data", data, "--json").stdout)
-        assert contents(folder) == {Path(said["file"]).name, held.name, *mine}
+        assert contents(folder) == {Path(said["file"]).name, held.name, f"{held.name}.lock", *mine}
 
 
 def test_the_newest_are_kept_and_nothing_else_is_ever_removed(data: Path, tmp_path: Path) -> None:

@@ -74,6 +74,14 @@ def test_an_entry_called_as_a_route_is_put_once_too(here: Any) -> None:
     assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
 
 
+def test_a_rename_that_is_sent_again_with_its_key_is_answered_as_done(here: Any) -> None:
+    client, _ = here
+    old, asked, headers = "/v1/collections/pictures", {"name": "photos"}, {"Idempotency-Key": "k"}
+    first, again = (client.patch(old, json=asked, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code, again.content) == (200, 200, first.content)
+    assert error_of(client.patch(old, json=asked), 404)["code"] == "collection_not_found"  # there is none of that name
+
+
 def test_another_request_with_the_key_is_refused(here: Any) -> None:
     client, _ = here
     add(client, "k", "red")

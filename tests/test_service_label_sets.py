@@ -176,7 +176,7 @@ def test_a_label_set_is_kept_replaced_and_deleted(client, here):
     put(client, "a.b-c_1")
     assert client.get("/v1/label-sets").json() == {"label_sets": ["a.b-c_1", "pets"]}
     files = {path.name for path in (here[1] / "label-sets").iterdir()}
-    assert files == {"a.b-c_1.json", "pets.json"}  # nothing half-written beside them
+    assert files == {".lock", "a.b-c_1.json", "pets.json"}  # nothing half-written beside them
     for name in ("pets", "a.b-c_1"):
         assert client.delete(f"/v1/label-sets/{name}").status_code == 204
         error_of(client.get(f"/v1/label-sets/{name}"), 404)

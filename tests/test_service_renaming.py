@@ -79,6 +79,25 @@ def test_they_do_after_a_kill_too(data: Path, when: str) -> None:
     assert (len(runs_of(data, "autumn")), runs_of(data, "shop")) == (2, [])
 
 
+def test_after_a_kill_another_of_the_old_name_takes_none_of_them(data: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, "after", str(data)], cwd=ROOT, check=False)
+    before = runs_of(data, "autumn")
+    create_collection(data, "shop", model="m", fingerprint="f", dim=4).close()
+    own = asked_again(data, "shop")
+    assert (len(own), runs_of(data, "shop"), runs_of(data, "autumn")) == (2, own, before)
+    assert asked_again(data, "shop") == own
+    assert asked_again(data, "autumn") == before
+    rename(data, "shop", "winter")
+    assert asked_again(data, "winter") == runs_of(data, "winter")
+    assert (len(runs_of(data, "winter")), runs_of(data, "autumn")) == (2, before)
+
+
+def test_after_a_kill_before_it_was_renamed_they_go_on_under_the_old_name(data: Path) -> None:
+    before = runs_of(data, "shop")
+    subprocess.run([sys.executable, "-c", KILLED, "before", str(data)], cwd=ROOT, check=False)
+    assert asked_again(data, "shop") == runs_of(data, "shop") == before
+
+
 def test_they_stay_where_it_could_not_be_renamed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = runs_of(data, "shop")
     for to, kind in (("walks", CollectionExists), ("shop", InputError), ("A/B", InputError)):

@@ -9,26 +9,23 @@ towers.json                  what else there is to know: `TowersCard`
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Literal
 
 from base.cache import cache_folder
-from base.locks import LockHeld, lock_file
+from base.locks import LockHeld
+from base.own_folders import let_go, lock_left, new_own_folder
 from encoder.known import ModelCard
 
 VISUAL, TEXTUAL, TOKENIZER, CARD = "visual.onnx", "textual.onnx", "tokenizer.json", "towers.json"
 _FORMAT = 2  # of what lies in it: before 2 nothing said what a model has read
 Tower = Literal["text", "image"]
-_LOCK = ".lock"
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _KEPT = 4  # models; each takes as much disk as its weights in float32
 
 
@@ -103,8 +100,8 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
     place = place_of(fingerprint)
     place.parent.mkdir(parents=True, exist_ok=True)
     _sweep(place.parent)  # first: who is killed for want of memory or disk may be so each time
-    with ExitStack() as then:
-        work = _locked_work(place, then)
+    work, lock = new_own_folder(place.parent, f".{place.name}.")
+    try:
         made = work / "new"
         made.mkdir()
         yield made
@@ -112,37 +109,16 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
             place.rename(work / "old")
         with suppress(OSError):  # another process was first, with the same
             made.rename(place)
+    finally:
+        let_go(work, lock)
     with suppress(FileNotFoundError):  # another process drops some as well
         others = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
         for old in [folder for folder in others if not folder.name.startswith(".")][:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _locked_work(place: Path, then: ExitStack) -> Path:
-    """A new folder beside `place` that goes with `then`, a lock in it: of a file, for network disks lock no folders.
-
-    On a disk that has no locks at all no sweep can take it either.
-    """
-    while True:
-        work = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-        then.callback(shutil.rmtree, work, ignore_errors=True)
-        try:
-            then.callback(os.close, lock_file(work / _LOCK))
-        except (LockHeld, FileNotFoundError):  # a sweep came between making and locking it
-            continue
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        return work
-
-
 def _sweep(parent: Path) -> None:
     """Remove what was left unfinished, however large, by who was killed."""
     for left in parent.glob(".*"):
         with suppress(OSError, LockHeld):
-            held = lock_file(left / _LOCK)
-            try:
-                shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(held)
-            left.rmdir()  # there still is a folder where a disk keeps files that are open
+            let_go(left, lock_left(left))

@@ -2,7 +2,7 @@
 
     <out>/manifest.json            what the job is, each shard with its state, what could not be read
           <name>-<digest>.parquet  a part; it is there whole, or the shard is still to do
-          writer.lock              held by the one process that drives the job
+          .lock                    held by the one process that drives the job
 
 Run again, a job does what is missing, and anew what lacks files that could not be read then and can be now. Of a source
 that has changed it does the shards that are others now, and in the end removes the parts of those that are no more.
@@ -22,14 +22,14 @@ from typing import Any
 
 from base.errors import GlimpseError, InputError, ModelMismatch
 from base.files import PART, write_whole
-from base.locks import LockHeld, lock_file
+from base.locks import LOCK, LockHeld, lock_file
 from base.sources.left_out import LeftOut
 from encoder.encoder import Encoder
 from index.bulk.embed import ShardReport
 from index.bulk.parts import Outcome, part_of, read_report, write_part
 from index.bulk.source import Shard, Source
 
-MANIFEST, LOCK = "manifest.json", "writer.lock"
+MANIFEST = "manifest.json"
 FORMAT = 1  # of the manifest
 EVERY = 30.0  # seconds from one writing of the manifest to the next, while shards are done
 

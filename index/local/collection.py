@@ -3,7 +3,7 @@
     <data>/collections/<name>/catalog.sqlite     the truth (catalog/)
                               image-3f2a9c.*     derived: the image vectors of some commit, mapped (vectors/)
                               columns.npz        derived: ids, days and shapes of many images (catalog/select/)
-                              writer.lock        held by the one process that may write
+                              .lock              held by the one process that may write
 
 One process writes, any number read and see its commits at their next search. It takes vectors, never a model.
 """
@@ -66,7 +66,7 @@ class LocalCollection(Searches):
         self.folder = folder
         self._identity = folder_identity(folder)
         self.is_near = is_on_disk_of(folder, folder.parent)
-        self._lock = lock  # the descriptor that holds writer.lock; None: opened for reading
+        self._lock = lock  # the descriptor that holds the writer's lock; None: opened for reading
         self._catalog = Catalog(folder / CATALOG, read_only=read_only)
         self.name: str = folder.name
         self._live = LiveIndex(folder, self._catalog)

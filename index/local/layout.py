@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from base.errors import CollectionError, CollectionExists, CollectionNotFound
 from base.files import fsync_file
-from base.locks import folder_lock
+from base.locks import LockHeld, folder_lock
 from base.names import NAME, check_collection_name
+from base.own_folders import clear, is_left, let_go, lock_left, new_own_folder
 from index.local.vectors import rows_home
 
 CATALOG = "catalog.sqlite"
@@ -77,18 +77,15 @@ def folder_bytes(folder: Path) -> int:
 def sweep(parent: Path) -> None:
     """Remove what a killed delete or `own_folder` left behind. One that still runs holds a lock on its folder."""
     for path in [*parent.glob(".gone-*"), *parent.glob(".new-*")]:
-        with suppress(OSError), folder_lock(path, wait=False):
-            rest = _with_uploads(path)
-            rows_home.remove_all(rest)
-            remove_folder(rest / "uploads")
-            remove_folder(rest)
-
-
-def remove_folder(path: Path) -> None:
-    """Remove a folder with all that is in it, also where it is a link to one: who deletes it does not mean the link."""
-    shutil.rmtree(path.resolve(), ignore_errors=True)
-    if path.is_symlink():
-        path.unlink()
+        with suppress(OSError, LockHeld):
+            lock = lock_left(path)
+            try:
+                rest = _with_uploads(path)
+                _clear(rest)
+            except BaseException:
+                os.close(lock)
+                raise
+            let_go(rest, lock)
 
 
 @contextmanager
@@ -147,18 +144,18 @@ def letting_uploads_go(folder: Path) -> Iterator[None]:
 
     Who makes one of its name anew waits for that, so nothing of the new one goes. After a kill the next `sweep` does.
     """
-    with ExitStack() as locks:
-        gone = _locked_folder(folder.parent, ".gone", f"-{folder.name}", locks)
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # then the next sweep
-                _with_uploads(gone)
+    gone, lock = new_own_folder(folder.parent, ".gone-", f"-{folder.name}")
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # then the next sweep
+            _with_uploads(gone)
+        os.close(lock)
     sweep(folder.parent)
 
 
 def remove_collection(folder: Path, *, keep_uploads: bool) -> None:
-    """Remove a collection's folder, and what was uploaded to it.
+    """Remove a collection's folder, whose lock is held, and what was uploaded to it.
 
     In one step: after it there is no collection, and the rest goes whenever others are made or deleted, if a kill comes
     in between. Where it raises another error than the one below, the collection is as it was.
@@ -166,23 +163,26 @@ def remove_collection(folder: Path, *, keep_uploads: bool) -> None:
     Raises:
         CollectionError: there is no collection any more, and files of it are left, which may not be removed.
     """
-    with folder_lock(folder, wait=False):  # no other sweep takes it before the end of the block
-        gone = folder.with_name(f".gone-{uuid.uuid4().hex}{'' if keep_uploads else f'-{folder.name}'}")
-        folder.rename(gone)
-        try:
-            rest = _with_uploads(gone)
-        except BaseException:
-            gone.rename(folder)
-            raise
-        fsync_file(folder.parent)
-    sweep(folder.parent)
-    with suppress(OSError), folder_lock(rest):  # another's sweep may be in the midst of it
-        pass
-    if rest.exists():
+    gone = folder.with_name(f".gone-{uuid.uuid4().hex}{'' if keep_uploads else f'-{folder.name}'}")
+    folder.rename(gone)
+    try:
+        rest = _with_uploads(gone)
+    except BaseException:
+        gone.rename(folder)
+        raise
+    fsync_file(folder.parent)
+    _clear(rest)
+    if is_left(rest):
         raise CollectionError(
             f"{folder.name} is no collection any more, but not all of its files could be removed: remove {rest} as "
             "their owner"
         )
+
+
+def _clear(rest: Path) -> None:
+    rows_home.remove_all(rest)
+    clear(rest / "uploads")
+    clear(rest)
 
 
 def _with_uploads(gone: Path) -> Path:
@@ -200,20 +200,8 @@ def _with_uploads(gone: Path) -> Path:
 @contextmanager
 def own_folder(parent: Path) -> Iterator[Path]:
     """A folder in `parent` for the time of the block; the next `sweep` removes what a kill leaves of it."""
-    with ExitStack() as locks:
-        own = _locked_folder(parent, ".new", "", locks)
-        try:
-            yield own
-        finally:
-            shutil.rmtree(own, ignore_errors=True)
-
-
-def _locked_folder(parent: Path, begin: str, end: str, locks: ExitStack) -> Path:
-    """A new folder, of a name that a sweep knows, whose lock we have: another one if a sweep came before the lock."""
-    while True:
-        own = parent / f"{begin}-{uuid.uuid4().hex}{end}"
-        own.mkdir()
-        with suppress(FileNotFoundError, BlockingIOError):
-            locks.enter_context(folder_lock(own, wait=False))
-            if own.exists():
-                return own
+    own, lock = new_own_folder(parent, ".new-")
+    try:
+        yield own
+    finally:
+        let_go(own, lock)

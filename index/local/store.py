@@ -153,3 +153,4 @@ class LocalStore:
         finally:
             if lock is not None:
                 os.close(lock)
+        sweep(folder.parent)

@@ -35,7 +35,7 @@ class Opened:
         self._alias = alias_of(self.name)
         self._life = identity.life
         self._table: str | None = None  # of one that no alias leads to yet
-        self._lock = lock  # the descriptor that holds writer.lock; None: opened for reading
+        self._lock = lock  # the descriptor that holds the writer's lock; None: opened for reading
         self._samples: Samples = {}
         self._has_read = False
         self._loaded = ""  # the table that is known to be in memory

@@ -3,7 +3,7 @@
 Beside the server a data folder has, for each of them, what is of this machine: the writer's lock, and what runs over
 its folders remember.
 
-    <data>/milvus/<digest of the address>/<name>/writer.lock
+    <data>/milvus/<digest of the address>/<name>/.lock
                                                  places.json
 """
 

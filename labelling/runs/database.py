@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import DiskError, DiskFull, GlimpseError, RunNotFound
-from base.sqlite_files import FAILING, Unmerged, is_full, may_be_written, opened_as_it_lies
+from base.locks import LOCK, has_locks
+from base.sqlite_files import FAILING, Unmerged, check_locks, is_full, may_be_written, opened_as_it_lies
 from labelling.runs.tables import SCHEMA, SEALS, VECTOR_SEAL, VERSION, seal
 
 
@@ -31,9 +32,10 @@ class RunDatabase:
 
     def __init__(self, path: Path, *, reads: bool = False, read_only: bool = False) -> None:
         self.path = path
-        as_it_lies = read_only or (reads and path.exists() and not may_be_written(path))
+        if reads and path.exists() and not (may_be_written(path) and has_locks(path.with_name(LOCK))):
+            read_only = True
         try:
-            self._db = self._opened(as_it_lies=as_it_lies)
+            self._db = self._opened(as_it_lies=read_only)
         except DiskFull as error:  # SQLite needs space, even to read what it may write
             if not reads:
                 raise
@@ -79,6 +81,7 @@ class RunDatabase:
 
     def copy_to(self, path: Path) -> None:
         """Write a copy as of one moment to a new file, while others write, and prove that it is sound. GlimpseError."""
+        check_locks(path)
         with self._errors():
             copy = sqlite3.connect(path)
             try:

@@ -7,14 +7,15 @@ import json
 import logging
 import os
 import re
-import shutil
 import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 
 from base.errors import GlimpseError, RunBusy, RunNotFound
+from base.own_folders import let_go
 from base.sqlite_files import Unmerged
 from index.local.layout import collection_folder, folder_identity
 from labelling.outputs.asked import OutputsAsked
@@ -95,9 +96,11 @@ class LabelRuns:
         folder = self._find(name)
         lock = lock_run(folder)  # not opened: that takes room, of which a full disk has none
         try:
-            shutil.rmtree(folder)
-        finally:
+            (folder / "run.sqlite").unlink()
+        except BaseException:
             os.close(lock)
+            raise
+        let_go(folder, lock)
 
     @contextmanager
     def following(self, collection: str, to: str) -> Iterator[None]:
@@ -143,15 +146,32 @@ class LabelRuns:
 
     def make(self, source: SourceAsked, outputs: OutputsAsked, patience: float = 0.0) -> Run:
         """The run of this source and these outputs; made if there is none. RunBusy after `patience`, OSError."""
-        wanted = run_id(source, outputs)
-        if source.collection and not (self._folder / wanted).exists():  # or its collection was called otherwise before
-            same = (info.id for info in self.list() if run_id(info.source, info.outputs) == wanted)
-            wanted = next(same, wanted)
-        folder = self._folder / wanted
+        folder = self._place_of(source, outputs)
         folder.mkdir(parents=True, exist_ok=True)
         run = self._open(folder, patience)
         run.begin(source, outputs)
         return run
+
+    def _place_of(self, source: SourceAsked, outputs: OutputsAsked) -> Path:
+        """The folder of a run; a free one if there is none."""
+        wanted = run_id(source, outputs)
+        folder = self._folder / wanted
+        if not source.collection or (folder.exists() and not self._has_moved_on(folder, source.collection)):
+            return folder
+        for info in self.list():  # its collection was called otherwise before
+            if run_id(info.source, info.outputs) == wanted:
+                return self._folder / info.id
+        free = (f"{wanted}-{i}" for i in count(2))
+        return next(self._folder / name for name in chain([wanted], free) if not (self._folder / name).exists())
+
+    def _has_moved_on(self, folder: Path, collection: str) -> bool:
+        """Whether a run, by its id one of `collection`, is one of another by now: whose renaming was killed since."""
+        try:
+            with Run(folder, reads=True, read_only=self._read_only) as run:
+                of = run.info().source.collection
+        except (GlimpseError, TypeError):  # not begun; or damaged, as who opens it says
+            return False
+        return of not in (None, collection) and collection_folder(self._folder.parent, of).exists()
 
     def _open(self, folder: Path, patience: float) -> Run:
         end = time.monotonic() + patience

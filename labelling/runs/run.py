@@ -1,7 +1,7 @@
 """A labelling run: what it reads and what it writes. Asked again it goes on; asked to, it takes all back.
 
     <data>/label-runs/<id>/run.sqlite     images, vectors, labels, journal (store.py)
-                           lock           held by the one process that works on it
+                           .lock          held by the one process that works on it
 
 A run is known by its source and its outputs: with other labels or another model it is the same run, and what it wrote
 is brought in step. Images are read first, then decided, then outputs follow; until then nothing is changed.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from base.errors import DiskFull, InputError, RunBusy, RunNotFound
 from base.files import NO_SPACE
-from base.locks import LockHeld, lock_file
+from base.locks import LOCK, LockHeld, lock_file
 from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Judge, Listing
@@ -270,7 +270,7 @@ class Run:
 def lock_run(folder: Path) -> int:
     """Take the lock of the run in a folder; held until the descriptor is closed. RunNotFound, RunBusy."""
     try:
-        return lock_file(folder / "lock")
+        return lock_file(folder / LOCK)
     except LockHeld as error:
         raise RunBusy(
             f"run {folder.name} is at work in process {error.holder}: wait until it ends, or stop it"

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.files import fsync_file
-from base.locks import folder_lock
+from base.locks import LockHeld, folder_lock
+from base.own_folders import clear
 from service.backup.contents import COLLECTIONS, KNOWN, SECRETS
 
 _ORDER = (*SECRETS, "uploads", "jobs", "label-sets", "label-runs", COLLECTIONS)  # keys first, then what they guard
@@ -55,7 +56,7 @@ def finish(data: Path) -> str | None:
                 with folder_lock(moving, wait=False):
                     source = (moving / "source").read_text()
                     _go_on(moving, data, [])
-            except BlockingIOError:
+            except LockHeld:
                 raise InputError(f"{data}: a restore is under way: wait for its end") from None
     return source
 
@@ -73,7 +74,7 @@ def _go_on(moving: Path, data: Path, moved: list[tuple[Path, Path]]) -> None:
     fsync_file(data)
     gone = data / f".gone-{uuid.uuid4().hex}"  # half removed it must not look like half done
     moving.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    clear(gone)
 
 
 def _move(was: Path, now: Path, moved: list[tuple[Path, Path]]) -> None:

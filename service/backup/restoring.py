@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from base.errors import CollectionNotFound, InputError, RunNotFound
+from base.locks import LOCK
 from base.progress import Progress
 from index.backup import FileSummary, restore
 from index.collection import collection_names
@@ -88,6 +89,7 @@ def restore_all(
             warnings = _check(archive.manifest, stage)
             os.sync()
             place(stage, data, archive.manifest.checksum)
+    sweep(data)
     return Restored(archive.manifest, tuple(warnings))
 
 
@@ -166,7 +168,7 @@ def _target(data: Path, *, replace: bool) -> Iterator[None]:
         raise InputError(f"{data}: a file; name a folder by --data")
     data.mkdir(parents=True, exist_ok=True)
     sweep(data)
-    if (there := sorted(path.name for path in data.iterdir() if path.name != LOST)) and not replace:
+    if (there := sorted(path.name for path in data.iterdir() if path.name not in (LOST, LOCK))) and not replace:
         raise InputError(
             f"{data} is not empty: it holds {', '.join(there[:3])}{' ...' if there[3:] else ''}; name an empty folder "
             "by --data, or give --force to put the backup in the place of all that glimpse keeps there"

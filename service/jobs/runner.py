@@ -107,6 +107,8 @@ class Jobs:
                 raise CollectionLocked(f"job {job.id} watches folders for collection {collection!r}: cancel it first "
                                        f"(DELETE /v1/jobs/{job.id}), or have one watch follow all folders")  # fmt: skip
         try:
+            if self._lock is None:
+                self.store.check_lock()
             made = self.store.new(kind, request, collection, keep)
         except OSError as error:
             raise _unkept(error) from error

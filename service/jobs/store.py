@@ -3,14 +3,13 @@
     <data>/jobs/<id>.json     the job; only who holds the lock changes it once it is there
                 <id>.csv      what a label job has written
                 <id>.cancel   somebody wants it to end
-                lock          held by the one process that runs jobs
+                .lock         held by the one process that runs jobs
 
 Every process that serves this data folder reads and asks through these files. Knows no HTTP.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from base.files import kept_bytes, write_whole
+from base.locks import LOCK, LockHeld, lock_file
 from base.names import NAME
 from base.words import words_of
 
@@ -153,7 +153,7 @@ class JobStore:
         for i, job in enumerate(ended):
             if i >= KEPT or (job.ended_at or "") < oldest:
                 self.forget(job.id)
-        for part in self.folder.glob(".*.part"):
+        for part in self.folder.glob(".*.part*"):
             with suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > LEFT_BEHIND:
                     part.unlink()
@@ -165,13 +165,16 @@ class JobStore:
         """
         if not self.folder.is_dir():  # no job has ever been asked for
             return None
-        fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
+            return lock_file(self.folder / LOCK)
+        except LockHeld:
             return None
-        return fd
+
+    def check_lock(self) -> None:
+        """OSError if nobody can ever run jobs, as on a disk that has no locks."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (fd := self.lock()) is not None:
+            os.close(fd)
 
     def _job(self, key: str, cancelled: bool) -> Job | None:
         path = self._file(key, "json")

@@ -17,7 +17,8 @@ from typing import Any
 
 from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import disk_error, fsync_file
-from base.sqlite_files import Lies, Unmerged, as_it_lies, may_be_written, opened_as_it_lies
+from base.locks import LOCK, has_locks
+from base.sqlite_files import Lies, Unmerged, as_it_lies, check_locks, may_be_written, opened_as_it_lies
 from index.local.catalog.sqlite.errors import UNWRITABLE, code_of, damaged, named
 from index.local.catalog.sqlite.pool import Pool
 
@@ -54,7 +55,7 @@ class Database:
             upgrades: from an older schema to the one after it: they are done in one transaction when the file is
                 opened. On a read-only disk it stays as it is, and `schema` says what it is.
             read_only: change nothing, not even the files that SQLite keeps beside it, and follow who writes it. So it
-                is on a read-only disk in any case.
+                is in any case on a disk that is read-only or has no locks.
 
         Raises:
             CollectionNotFound: there is no such file.
@@ -67,7 +68,7 @@ class Database:
         self._own = object()
         weakref.finalize(self, POOL.close, self._own)
         self._closed = False
-        self._read_only = read_only
+        self._read_only = read_only or not has_locks(path.with_name(LOCK))
         self._hurried = False
         self._writing = threading.Lock()
         try:
@@ -225,10 +226,11 @@ class Database:
 
         Raises:
             InputError: there is something at `path` already.
-            CollectionError: it cannot be written, say for want of space; nothing is left of it.
+            CollectionError: it cannot be written, say for want of space or of locks; nothing is left of it.
         """
         if path.exists() and path.stat().st_size:
             raise InputError(f"{path}: exists already; choose another name, or delete it first")
+        check_locks(path)
         try:
             with self.reading() as db:
                 try:
