@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -195,21 +195,27 @@ class LocalCatalogue:
         filter: Mapping[str, Any] | None = None,  # noqa: A002
         external_ids: Iterable[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
+        list_changed: bool = False,
         dry_run: bool = False,
         all: bool = False,  # noqa: A002
     ) -> Patched:
         """As `Client.patch_entries`."""
         from service.collections.entries import change_all
+        from service.collections.metadata import Patch, tag_of
 
+        patch = Patch(metadata or {}, [tag_of(tag) for tag in add_tags], remove_tags)
         ids = self._selected(filter, external_ids, all)
         if dry_run:
             return Patched(len(ids), 0, 0, 0, dry_run=True)
-        done = change_all(self._collection, ids, metadata or {}, ())
+        done = change_all(self._collection, ids, patch)
         refused = [
             {"id": record.id, "external_id": record.external_id, "error": {"message": str(error), "code": error.code}}
             for record, error in done.refused
         ]
-        return Patched(len(ids), done.changed, done.unchanged, len(refused), refused[:100])
+        told = done.changed if list_changed else []
+        return Patched(len(ids), len(done.changed), done.unchanged, len(refused), refused[:100], changed_ids=told)
 
     def _selected(self, wanted: Mapping[str, Any] | None, external_ids: Iterable[str] | None, every: bool) -> list[int]:
         from index.search.filters import has_condition, parse_filter
