@@ -291,7 +291,7 @@ def test_a_key_that_is_taken_away_in_any_view_may_be_given_anew(opened: Callable
         "Review": ("heading", "Label a collection"),
         "Runs": ("heading", "No folder of training runs"),
     }
-    keys = {name: add_key(tmp_path, name, "read") for name in (*views, "other")}
+    keys = {name: add_key(tmp_path, name, "admin") for name in (*views, "other")}
     with serving(create_app(settings_for(tmp_path), encoder)) as url:
         for name, (role, called) in views.items():
             page = opened(None, base=url, expected=("401", "404", "GPU stall"))

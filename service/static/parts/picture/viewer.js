@@ -3,7 +3,8 @@
 
 import { afterPaint, breakable, el, set, tool } from "../dom.js";
 import { order } from "../latest.js";
-import { factsOf, isUpload, nameOf, sized, tagsOf } from "./entry.js";
+import { factsOf, isUpload, nameOf, sized } from "./entry.js";
+import { TagsOfOne } from "./tags.js";
 
 const LATER = 3000; // ms until what does not answer is asked again
 const MOST = 8; // times as large as it fits
@@ -12,9 +13,9 @@ const MOST = 8; // times as large as it fits
 const letGo = (src) => src.startsWith("blob:") && URL.revokeObjectURL(src);
 
 export class Viewer {
-  // onStep(by), onClose(entry); actions(entry): elements below the facts
-  constructor(root, { api, onStep, onClose, actions }) {
-    Object.assign(this, { api, onStep, onClose, actions });
+  // onStep(by), onClose(entry); onLearnt(records): they are so by now; actions(entry): elements below the facts
+  constructor(root, { app, onStep, onClose, onLearnt, actions }) {
+    Object.assign(this, { api: app.api, onStep, onClose, actions });
     this.left = null; // the entry that somebody has closed, until the owner has taken note
     this.asking = order();
     this.image = el("img", { alt: "", draggable: "false" });
@@ -24,7 +25,7 @@ export class Viewer {
     this.path = el("p", { class: "path" });
     this.fit = el("p", { class: "fit" });
     this.facts = el("dl");
-    this.tags = el("p", { class: "tags" });
+    this.tags = new TagsOfOne(app, onLearnt);
     this.acts = el("div", { class: "acts" });
     this.previous = tool("left", "Previous", () => onStep(-1), "left");
     this.next = tool("right", "Next", () => onStep(1), "right");
@@ -32,7 +33,7 @@ export class Viewer {
       el("div", { class: "large" }, this.stage, this.previous, this.next,
         el("div", { class: "zooms" },
           tool("minus", "Smaller", () => this.#zoom(1 / 1.5)), tool("plus", "Larger", () => this.#zoom(1.5)))),
-      el("div", { class: "about" }, this.heading, this.fit, this.path, this.facts, this.tags, this.acts),
+      el("div", { class: "about" }, this.heading, this.fit, this.path, this.facts, this.tags.root, this.acts),
       tool("close", "Close", () => this.#leave(), "shut"));
     root.append(this.dialog);
     this.dialog.addEventListener("cancel", (event) => {
@@ -68,7 +69,8 @@ export class Viewer {
       this.#describe(entry);
       return;
     }
-    for (const part of [this.facts, this.tags, this.acts]) part.replaceChildren();
+    for (const part of [this.facts, this.acts]) part.replaceChildren();
+    this.tags.show(null);
     document.body.classList.add("viewing"); // what lies behind is neither styled nor drawn
     this.dialog.showModal();
     afterPaint(() => this.entry === entry && this.#describe(entry));
@@ -77,7 +79,7 @@ export class Viewer {
   #describe(entry) {
     this.facts.replaceChildren(
       ...factsOf(entry).flatMap(([term, text]) => [el("dt", {}, term), el("dd", { dir: "auto" }, text)]));
-    this.tags.replaceChildren(...tagsOf(entry).map((tag) => el("span", { class: "chip", dir: "auto" }, tag)));
+    this.tags.show(entry);
     this.acts.replaceChildren(...this.actions(entry));
   }
 
