@@ -214,6 +214,10 @@ def test_one_pictures_tags_are_given_and_taken_away_where_they_are_seen(
     assert box["y"] + box["height"] <= below["y"] or box["y"] >= below["y"] + below["height"] or width > 400
     undo.click()
     expect(names_of_tags(tags)).to_have_text(["قطة", LONG])
+    field.focus()
+    page.keyboard.press("ArrowLeft" if viewer.get_by_role("button", name="Previous").is_visible() else "ArrowRight")
+    expect(names_of_tags(tags)).not_to_have_text(["قطة", LONG])  # one goes on from the field, to tag the next
+    expect(field).to_be_focused()
     page.keyboard.press("Escape")
     expect(viewer).to_be_hidden()
     tiles(page, 5)
@@ -289,3 +293,18 @@ def test_it_is_told_when_a_picture_was_taken(
         page.get_by_role("button", name="Save list").click()
     rows = [line.split(",")[4] for line in saved.value.path().read_text().splitlines()]
     assert rows == ['"taken"', '"2024-05-01T23:59:59+09:00"', '"2024-05-01T12:34:56"', '""']
+
+
+def test_a_long_tag_among_the_filters_stays_beside_the_pictures(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    client.patch_entries("pictures", filter={"must": [{"has_id": ids_of(client)[:3]}]}, tags=[LONG])
+    page = opened("/?c=pictures&from=2020-01-01&to=2020-01-02", base=world[0])
+    days = page.get_by_role("button", name="Remove the filter taken 2020-01-01 to 2020-01-02").locator(".value")
+    assert days.evaluate("(value) => value.scrollWidth <= value.clientWidth")  # is told whole
+    page.goto("/?c=pictures")
+    page.get_by_role("button", name="Filters", exact=True).click()
+    chip = page.get_by_role("group", name="tags").get_by_role("button")
+    expect(chip).to_have_text(f"{LONG} 3")
+    box, pictures = chip.bounding_box(), page.get_by_role("list", name="Results").bounding_box()
+    assert box["x"] + box["width"] <= pictures["x"]

@@ -35,7 +35,7 @@ export class Selection {
     this.tagging = tagField(app, "Add a tag to the selected pictures", (tag) => this.#change(giving(tag), takingAway(tag)));
     this.labelling = this.#labelling();
     this.tags = new TagsOfSeveral(app, (tag) => this.#change(takingAway(tag), giving(tag)));
-    this.delete = el("button", { type: "button", class: "button plain bad", onclick: () => this.#delete() }, icon("trash"), el("span", {}, "Delete"));
+    this.delete = el("button", { type: "button", class: "button plain bad", onclick: () => this.#delete(), onblur: () => this.#ask(false) }, icon("trash"), el("span", {}, "Delete"));
     this.like = el("button", { type: "button", class: "button plain", onclick: () => onLike(this.ids) }, icon("search"), el("span", {}, "More like these"));
     this.root = el("div", { class: "selection", role: "toolbar", "aria-label": "Selected pictures", hidden: true },
       this.tags.root, this.text, this.all, this.tagging, this.labelling,
@@ -66,8 +66,13 @@ export class Selection {
     // what is known to be no upload of this page's users cannot be deleted here
     const known = this.ids.map((id) => source?.record(id)).filter(Boolean);
     this.delete.hidden = !changeable || (known.length === this.ids.length && !known.some(isUpload));
-    this.sure = false;
-    this.delete.lastChild.textContent = "Delete";
+    this.#ask(false);
+  }
+
+  // Whether the next press deletes.
+  #ask(sure) {
+    this.sure = sure;
+    this.delete.lastChild.textContent = sure ? "Really delete?" : "Delete";
   }
 
   // As they are now: what the source knows of them may be older than a tag.
@@ -115,8 +120,7 @@ export class Selection {
   // One after the other as the service takes them, a few at once; says how far it is, and how it ended.
   async #delete() {
     if (!this.sure) {
-      this.sure = true;
-      this.delete.lastChild.textContent = "Really delete?";
+      this.#ask(true);
       return;
     }
     const { app, ids } = this;

@@ -8,6 +8,7 @@ import { TagsOfOne } from "./tags.js";
 
 const LATER = 3000; // ms until what does not answer is asked again
 const MOST = 8; // times as large as it fits
+const STEPS = new Set(["ArrowLeft", "ArrowRight"]); // from a field too, while nothing is written there
 
 // What was fetched with a key is held in memory until it is let go of.
 const letGo = (src) => src.startsWith("blob:") && URL.revokeObjectURL(src);
@@ -214,7 +215,8 @@ export class Viewer {
   }
 
   #key(event) {
-    if (event.target.closest("input") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const writing = event.target.closest("input");
+    if (writing?.value || (writing && !STEPS.has(event.key)) || event.ctrlKey || event.metaKey || event.altKey) return;
     const act = {
       ArrowLeft: () => this.previous.disabled || this.onStep(-1),
       ArrowRight: () => this.next.disabled || this.onStep(1),
