@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from base.errors import GlimpseError, ImageError, InputError
 from base.files import file_sha256
@@ -21,6 +21,7 @@ from base.sources.texts import parse_json
 from glimpse.client import Deleted, NewEntry, Patched, Put
 from glimpse.client.answers import Modality
 from glimpse.client.batches import read_image, why
+from glimpse.client.catalogue import Chosen
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
@@ -172,54 +173,51 @@ class LocalCatalogue:
             measure_rejection(self._collection, self._encoder)
         return done
 
-    def delete_entries(
-        self,
-        collection: str,
-        *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
-        external_ids: Iterable[str] | None = None,
-        dry_run: bool = False,
-        all: bool = False,  # noqa: A002
-    ) -> Deleted:
+    def delete_entries(self, collection: str, **chosen: Unpack[Chosen]) -> Deleted:
         """As `Client.delete_entries`."""
         from service.collections.entries import delete_all
 
-        ids = self._selected(filter, external_ids, all)
-        gone = [] if dry_run else delete_all(self._collection, self._files, ids)
-        return Deleted(len(ids), len(gone), dry_run)
+        ids = self._selected(chosen)
+        is_dry = chosen.get("dry_run", False)
+        gone = [] if is_dry else delete_all(self._collection, self._files, ids)
+        return Deleted(len(ids), len(gone), is_dry)
 
     def patch_entries(
         self,
         collection: str,
         *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
-        external_ids: Iterable[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
-        dry_run: bool = False,
-        all: bool = False,  # noqa: A002
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
+        list_changed: bool = False,
+        **chosen: Unpack[Chosen],
     ) -> Patched:
         """As `Client.patch_entries`."""
         from service.collections.entries import change_all
+        from service.collections.metadata import Patch, tag_of
 
-        ids = self._selected(filter, external_ids, all)
-        if dry_run:
+        patch = Patch(metadata or {}, [tag_of(tag) for tag in add_tags], remove_tags)
+        ids = self._selected(chosen)
+        if chosen.get("dry_run", False):
             return Patched(len(ids), 0, 0, 0, dry_run=True)
-        done = change_all(self._collection, ids, metadata or {}, ())
+        done = change_all(self._collection, ids, patch)
         refused = [
             {"id": record.id, "external_id": record.external_id, "error": {"message": str(error), "code": error.code}}
             for record, error in done.refused
         ]
-        return Patched(len(ids), done.changed, done.unchanged, len(refused), refused[:100])
+        told = done.changed if list_changed else []
+        return Patched(len(ids), len(done.changed), done.unchanged, len(refused), refused[:100], changed_ids=told)
 
-    def _selected(self, wanted: Mapping[str, Any] | None, external_ids: Iterable[str] | None, every: bool) -> list[int]:
+    def _selected(self, chosen: Chosen) -> list[int]:
         from index.search.filters import has_condition, parse_filter
         from index.search.patience import Patience
         from service.collections.entries import Selection
 
-        if wanted is not None and not every and not has_condition(parse_filter(wanted)):
+        wanted, external_ids = chosen.get("filter"), chosen.get("external_ids")
+        if wanted is not None and not chosen.get("all") and not has_condition(parse_filter(wanted)):
             raise InputError("--filter has no condition, so all entries are meant: say so with --all, or give it one")
-        selection = Selection(wanted, None if external_ids is None else list(external_ids))
-        return selection.ids(self._collection, Patience(FOREVER))
+        ids = None if external_ids is None else list(external_ids)
+        return Selection(wanted, ids, chosen.get("modality")).ids(self._collection, Patience(FOREVER))
 
     def _read(self, entry: NewEntry) -> puts.Put | Put:
         """One entry, read; or why it cannot be put."""

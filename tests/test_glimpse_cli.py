@@ -168,7 +168,9 @@ def test_searching_by_entries_alone_loads_no_model(tmp_path: Path) -> None:
     assert "torch" not in {line.rsplit("|", 1)[-1].strip() for line in loaded.stderr.splitlines()}
     assert [line.split()[-1] for line in loaded.stdout.splitlines()] == ["path", "/1.jpg", "/2.jpg"]
     [hit] = json.loads(ok(*search, "--group-by", "shelf", "--score-threshold", "0.1", "-k", "1", "--json"))["hits"]
-    assert hit.keys() == {"id", "external_id", "modality", "path", "text", "score", "z", "relevance", "metadata"}
+    assert hit.keys() == {
+        "id", "external_id", "modality", "path", "text", "taken", "score", "z", "relevance", "metadata"
+    }  # fmt: skip
     assert (hit["path"], hit["metadata"]) == ("/1.jpg", {"shelf": 0})
     assert "a text" in ok(*search, "--modality", "text")
     nothing = glimpse(*search, "--score-threshold", "1")

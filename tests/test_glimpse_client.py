@@ -103,6 +103,7 @@ def test_what_is_sent_is_listed_changed_and_deleted(served, tmp_path, monkeypatc
     assert [entry.id for entry in client.entries("album", filter=tagged)] == [ids[0], ids[2]]
 
     assert client.update_entry("album", ids[0], add_tags=["z"]).metadata["tags"] == ["x", "z"]
+    assert client.update_entry("album", ids[0], remove_tags=["x"], add_tags=["v"]).metadata["tags"] == ["z", "v"]
     changed = client.update_entry("album", ids[0], metadata={"a": None, "b": 1}, tags=["y"])
     assert changed == client.entry("album", ids[0])
     assert changed.metadata == {"filename": files[0].name, "b": 1, "tags": ["y"]}

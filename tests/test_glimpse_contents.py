@@ -88,7 +88,7 @@ def test_changes_are_lines_that_go_on_where_they_ended(
     lines = [json.loads(line) for line in out.splitlines()]
     assert sorted(line["external_id"] for line in lines) == sorted(f"shop-{i}" for i in range(12))
     assert lines[0].keys() == {
-        "event", "id", "external_id", "modality", "path", "text", "metadata", "cursor"
+        "event", "id", "external_id", "modality", "path", "text", "taken", "metadata", "cursor"
     }  # fmt: skip
     first = said(capsys, *changes, "--limit", 3)
     assert [json.loads(line)["id"] for line in first[0].splitlines()] == [line["id"] for line in lines[:3]]

@@ -142,6 +142,14 @@ def test_one_is_put_shown_changed_and_deleted(shop: Shop, catalogue: Path, tiny_
     assert "sale" not in shop.json("get", "s/1")["metadata"]
     assert shop.run("delete", *cheap, "--dry-run")[0] == "shop: 2 entries would be deleted\n"
     assert shop.json("delete", *cheap, "--yes") == {"matched": 2, "deleted": 2, "dry_run": False}
+    tagging = ("--add-tag", "a, b", "--add-tag", "été", "--remove-tag", "a")
+    assert shop.json("patch", *cheap, *tagging, "--dry-run")["matched"] == 0
+    for words in (("s/3", "s/4"), ("--filter", '{"must": [{"key": "tags", "match": {"value": "b"}}]}')):
+        done = shop.json("patch", *words, *tagging)
+        matched = done["matched"]
+        assert (matched, done["changed"], len(done["changed_ids"])) == ((2, 2, 2) if words[0] == "s/3" else (3, 1, 1))
+    assert shop.there()["s/3"][2]["tags"] == ["b", "a, b", "été"]
+    assert shop.run("patch", "s/3", "--remove-tag", "e\u0301te\u0301")[0] == "shop: 1 of 1 entries changed\n"
     out, err = shop.run("delete", "s/2", "none", ends=1)
     assert (out, err) == ("shop: 1 entries deleted\n", "1 of the ids are not there\n")
     assert set(shop.there()) == {"s/3", "s/4", "care", "مرحبا/1"}
@@ -157,6 +165,7 @@ def test_what_is_wrong_is_said_and_nothing_done(shop: Shop, catalogue: Path, tin
         (("put", "x", "--image-url", "https://example.org/x.jpg"), "image_url is fetched|addresses are not fetched"),
         (("put", "x", "--text", "a", "--metadata", "[]"), "JSON object"),
         (("patch", "s/1"), "--metadata"),
+        (("patch", "s/1", "--add-tag", " "), "tag.* character|character.* tag|add_tags"),
         (("delete",), "either ids, or --filter"),
         (("delete", "--filter", "{}", "--yes"), "no condition"),
         (("delete", "--filter", '{"must": [{"key": "n"}]}', "--yes"), r"filter.must\[0\]"),

@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from html.parser import HTMLParser
@@ -225,7 +226,9 @@ def test_a_sheet_holds_any_name_and_shows_gaps(tmp_path: Path) -> None:
     with create_collection(tmp_path, "images", model="x", fingerprint="x", dim=2) as made:
         rows = np.asarray([[1, 0.1 * i] for i in range(4)], np.float32)
         names = [tmp_path / "q.png", *paths]
-        made.upsert([Entry(r, "image", p, metadata={"title": evil}) for r, p in zip(rows, names, strict=True)])
+        times = [None, "2024-05-01T12:34:56", "2024-05-01T12:34:56-03:00", None]
+        entries = zip(rows, names, times, strict=True)
+        made.upsert([Entry(r, "image", p, metadata={"title": evil}, taken=t) for r, p, t in entries])
     page = tmp_path / "found.HTML"
     done = glimpse("search", "--like", 1, "--data", tmp_path, "--sheet", page)
     assert done.returncode == 0
@@ -234,6 +237,10 @@ def test_a_sheet_holds_any_name_and_shows_gaps(tmp_path: Path) -> None:
     assert len(sheet.images) == 1
     assert sheet.text.count("<script>alert(1)</script>\\u202e \"'&") == 3
     assert "\\xff<b>" in sheet.text
+    assert re.findall(r"taken [\d:+ -]+\d", sheet.text) == [
+        "taken 2024-05-01 12:34:56",
+        "taken 2024-05-01 12:34:56-03:00",
+    ]
     assert sheet.links[0] == paths[0].as_uri()
 
 

@@ -15,6 +15,8 @@ from tiny_world import plain_picture
 from index.collection import Entry, open_collection
 from service.app import create_app
 
+BY_DAY = '{"must": [{"key": "file.taken", "range": {"gte": "2024-05-01", "lt": "2024-05-02"}}]}'
+
 
 def ok(*arguments: object, **given: Any) -> bytes:
     done = glimpse(*arguments, **given)
@@ -64,7 +66,8 @@ def test_one_entry_is_shown_by_whatever_one_has_of_it(tmp_path: Path) -> None:
     with open_collection(tmp_path, "pictures", writable=True) as made:
         row = np.ones(32, np.float32)
         known = {"caption": "odd\x1b[2J", "n": [1, {"a": "ü"}]}
-        made.upsert([Entry(row, "image", odd, metadata=known, external_id="shoe/1", width=3, height=2)])
+        taken = "2024-05-01T12:34:56+02:00"
+        made.upsert([Entry(row, "image", odd, metadata=known, external_id="shoe/1", width=3, height=2, taken=taken)])
         made.upsert([Entry(row, "text", text="by its own id", external_id="2")])
         number = made.find_external(["shoe/1"])["shoe/1"].id
     with serving(create_app(settings_for(tmp_path), encoder)) as url:
@@ -73,7 +76,7 @@ def test_one_entry_is_shown_by_whatever_one_has_of_it(tmp_path: Path) -> None:
             entry = json.loads(ok(*shown, number, "--json"))
             assert entry == {
                 "external_id": "shoe/1", "id": number, "modality": "image", "path": str(odd), "text": None,
-                "width": 3, "height": 2, "sha256": None, "metadata": known,
+                "width": 3, "height": 2, "taken": taken, "sha256": None, "metadata": known,
             }  # fmt: skip
             for what in ("shoe/1", odd):
                 assert json.loads(ok(*shown, what, "--json")) == entry
@@ -84,6 +87,8 @@ def test_one_entry_is_shown_by_whatever_one_has_of_it(tmp_path: Path) -> None:
             like = ("search", "-c", "pictures", *where, "--json", "--like")
             found = json.loads(ok(*like, number))["hits"]
             assert len(found) == 3
+            assert {hit["taken"] for hit in found} == {None}
+            assert json.loads(ok(*like, 1, "--filter", BY_DAY))["hits"][0]["taken"] == taken
             assert json.loads(ok(*like, "shoe/1"))["hits"] == json.loads(ok(*like, odd))["hits"] == found
             lines = ['{"external_id": "shoe/1"}', f'{{"id": {number}}}', '{"external_id": "none"}']
             (tmp_path / "queries.jsonl").write_text("\n".join(lines))
@@ -93,6 +98,7 @@ def test_one_entry_is_shown_by_whatever_one_has_of_it(tmp_path: Path) -> None:
             assert answers[2]["error"] == {"code": "entry_not_found", "message": "no entry with external_id 'none'"}
             assert "text: a red boat" in ok(*shown, 4).decode()
             lines = ok(*shown, "shoe/1").decode()
+            assert f"\ntaken: {taken}\n" in lines
             assert "metadata.caption: odd\\x1b[2J\n" in lines
             assert 'metadata.n: [1, {"a": "ü"}]\n' in lines
             for what in ("nothing", "0", "9" * 30, "/none.png"):

@@ -479,6 +479,54 @@ def test_tags_come_to_those_that_others_gave(here: Here) -> None:
     assert here.get("n1")["metadata"]["tags"] == ["only"]
 
 
+def test_tags_go_from_those_that_have_them_and_from_nobody_else(here: Here) -> None:
+    here.put_all(*items(*range(4)))
+    long = "y" * 300
+    for i, tags in enumerate((["sea", 'a, "b"', "🏖️"], ["sea"], "sea", ["sun", long, 7])):
+        here.client.patch(at(f"n{i}"), json={"metadata": {"tags": tags}})
+    version = here.client.get("/v1/collections/pictures/columns").headers["etag"]
+    done = patch(here, filter=SMALL, remove_tags=["none"], list_changed=True)
+    assert (done["changed"], done["unchanged"], done["changed_ids"]) == (0, 3, [])
+    assert here.client.get("/v1/collections/pictures/columns").headers["etag"] == version  # nothing was written
+    assert here.get("n2")["metadata"]["tags"] == "sea"
+    ids = [here.get(f"n{i}")["id"] for i in range(4)]
+    assert patch(here, filter=SMALL, remove_tags=["sea"], dry_run=True)["matched"] == 3
+    done = patch(here, filter=SMALL, remove_tags=[" sea", "none"], list_changed=True)
+    assert (done["changed"], done["changed_ids"]) == (3, ids[:3])
+    assert [here.get(f"n{i}")["metadata"].get("tags") for i in range(3)] == [['a, "b"', "🏖️"], None, None]
+    one = here.client.patch(at("n0"), json={"remove_tags": ['a, "b"', "🏖️"], "add_tags": ["sun"]}).json()
+    assert one["metadata"]["tags"] == ["sun"]
+    one = here.client.patch(at("n3"), json={"remove_tags": [long, "7", "moon"], "add_tags": ["moon"]}).json()
+    assert one["metadata"]["tags"] == ["sun", "moon"]  # what goes and comes is there
+    assert patch(here, 422, external_ids=["n0"], remove_tags=[""])["param"] == "remove_tags.0"
+    assert patch(here, external_ids=["n0", "gone"], remove_tags=["sun"])["matched"] == 1
+
+
+def test_tags_that_look_the_same_are_one(here: Here) -> None:
+    here.put_all(*items(*range(3)))
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    here.client.patch(at("n0"), json={"metadata": {"tags": [apart]}})
+    done = patch(here, filter=SMALL, add_tags=[apart])
+    assert (done["changed"], done["unchanged"]) == (2, 1)
+    assert [here.get(f"n{i}")["metadata"]["tags"] for i in range(3)] == [[apart], [composed], [composed]]
+    assert patch(here, filter=SMALL, remove_tags=[composed])["changed"] == 3
+    assert "tags" not in here.get("n0")["metadata"]
+
+
+def test_who_takes_tags_away_loses_none_that_others_give(here: Here) -> None:
+    here.put_all(*items(0))
+    tags = [f"t{i}" for i in range(12)]
+    here.client.patch(at("n0"), json={"tags": tags[::2]})
+
+    def change(i: int) -> int:
+        way = "add_tags" if i % 2 else "remove_tags"
+        return here.client.patch(at("n0"), json={way: [tags[i]]}).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(change, range(12))) == {200}
+    assert sorted(here.get("n0")["metadata"]["tags"]) == sorted(tags[1::2])
+
+
 def test_it_goes_with_a_backup_and_its_files(here: Here) -> None:
     for name in ("a", "b/\u0645"):
         here.put(name, image=coded(picture(1)), metadata={"name": name})  # of the same bytes, each its own file

@@ -130,6 +130,8 @@ def test_the_disk_that_a_collection_lies_on_is_told_to_nobody_but_the_log(client
 
 def test_what_is_left_out_is_said_by_name_or_left_empty(client):
     assert client.get("/v1/info").json()["model"] == "run"
+    assert client.get("/v1/info").json()["read_only"] is True  # to who may change nothing
+    assert client.get("/v1/info", headers=client.owner).json()["read_only"] is False
     [model, *_] = client.get("/v1/models").json()["data"]
     assert (model["id"], model["ref"]) == ("run", None)
     jobs = client.get("/v1/jobs").json()["jobs"]

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import io
 import json
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ExifTags, Image
 from service_world import add_collection, draw, error_of, picture, serving, settings_for, tiny_encoder, until, world
 
 from base.errors import InputError
@@ -70,6 +72,26 @@ def found(client, **query):
 
 
 # --- images ---
+
+
+def test_a_record_says_when_its_picture_was_taken(client):
+    times = [("2024:05:01 12:34:56", None), ("2024:05:01 23:59:59", "+09:00"), (None, None)]
+    files = []
+    for i, (moment, offset) in enumerate(times):
+        exif = Image.Exif()
+        inner = {ExifTags.Base.DateTimeOriginal: moment, ExifTags.Base.OffsetTimeOriginal: offset}
+        exif.get_ifd(ExifTags.IFD.Exif).update({tag: said for tag, said in inner.items() if said})
+        said = io.BytesIO()
+        Image.new("RGB", (64, 48), (i, 90, 200)).save(said, "JPEG", exif=exif)
+        files.append((f"{i}.jpg", said.getvalue()))
+    ids = [one["id"] for one in upload(client, *files)]
+    taken = ["2024-05-01T12:34:56", "2024-05-01T23:59:59+09:00", None]
+    assert [record(client, key)["taken"] for key in ids] == taken
+    wanted = {"must": [{"has_id": ids}]}
+    listed = client.get(IMAGES, params={"filter": json.dumps(wanted)}).json()["entries"]
+    assert [each["taken"] for each in listed] == taken
+    hits = client.post("/v1/collections/pictures/search", json={"id": ids[0], "filter": wanted}).json()["hits"]
+    assert {hit["id"]: hit["taken"] for hit in hits} == dict(zip(ids[1:], taken[1:], strict=True))
 
 
 def test_an_upload_is_found_at_once_with_its_file_and_what_was_said_of_it(client, here, data):

@@ -16,6 +16,7 @@ class Hit(BaseModel):
     relevance: float | None
     path: str | None
     text: str | None
+    taken: str | None
     metadata: dict[str, Any]
 
 

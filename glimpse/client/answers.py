@@ -83,6 +83,7 @@ class Record:
     content_url: str | None = None
     thumbnail_url: str | None = None
     external_id: str | None = None  # its owner's own
+    taken: str | None = None  # when, by its file: ISO 8601, on the clock of that place where it names no offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +190,7 @@ class Patched:
     refused: int
     first_refused: list[dict[str, Any]] = field(default_factory=list)
     dry_run: bool = False
+    changed_ids: list[int] = field(default_factory=list)  # where it was asked for
 
 
 @dataclass(frozen=True, slots=True)

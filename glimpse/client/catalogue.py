@@ -108,12 +108,23 @@ class Catalogue(Connection):
         metadata: Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
         add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
+        list_changed: bool = False,
         **chosen: Unpack[Chosen],
     ) -> Patched:
-        """Merge into the metadata of many, as `update_entry` does with one; chosen as by `delete_entries`."""
+        """Merge into the metadata of many, as `update_entry` does with one; chosen as by `delete_entries`.
+
+        With `list_changed` the ids of those that were changed are told, so that it can be taken back from them alone.
+        """
         path = f"/v1/collections/{in_path(collection)}/entries"
         replaced = None if tags is None else list(tags)
-        change = given(metadata=dict(metadata or {}), tags=replaced, add_tags=list(add_tags) or None)
+        change = given(
+            metadata=dict(metadata or {}),
+            tags=replaced,
+            add_tags=list(add_tags) or None,
+            remove_tags=list(remove_tags) or None,
+            list_changed=list_changed or None,
+        )
         done = Patched(0, 0, 0, 0, dry_run=chosen.get("dry_run", False))
         for asked in _requests(chosen):
             one = read(Patched, self.ask("PATCH", path, json=asked | change))
@@ -124,6 +135,7 @@ class Catalogue(Connection):
                 done.refused + one.refused,
                 done.first_refused + one.first_refused,
                 done.dry_run,
+                done.changed_ids + one.changed_ids,
             )
         return done
 

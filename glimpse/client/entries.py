@@ -154,12 +154,13 @@ class Entries(Connection):
         metadata: Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
         add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
         modality: Modality = "image",
     ) -> Record:
-        """Merge into its metadata (RFC 7396: None takes a key away); `tags` replace the ones it has, `add_tags` come to
-        them, whoever else adds some. As `entry`.
+        """Merge into its metadata (RFC 7396: None takes a key away); `tags` replace the ones it has, `remove_tags`
+        go from them and `add_tags` come to them, whoever else changes some. As `entry`.
         """
-        said = _said(metadata, tags) | given(add_tags=list(add_tags) or None)
+        said = _said(metadata, tags) | given(add_tags=list(add_tags) or None, remove_tags=list(remove_tags) or None)
         return read(Record, self.ask("PATCH", _path(collection, id, modality), json=said))
 
     def delete_entry(self, collection: str, id: int | str, modality: Modality = "image") -> None:  # noqa: A002

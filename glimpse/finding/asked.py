@@ -238,6 +238,7 @@ def hit_as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
         "modality": record.modality,
         "path": record.path,
         "text": record.text,
+        "taken": record.taken,
         "score": round(hit.score, 6),
         "z": hit.z,
         "relevance": hit.relevance,

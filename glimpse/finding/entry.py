@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from glimpse.client import Record as ServedRecord
     from index.collection import Collection, Record
 
-FIELDS = ("external_id", "id", "modality", "path", "text", "width", "height")
+FIELDS = ("external_id", "id", "modality", "path", "text", "width", "height", "taken")
 DIGITS = 18  # of an id at most
 LONGEST = 500  # characters of a value that a person is shown
 KEYS = 100  # of metadata

@@ -65,6 +65,7 @@ def _tile(number: int, hit: Found, picture: str | None, files: Files) -> str:
         frame, place = (f'<a href="{escape(link)}">{one}</a>' if one else "" for one in (frame, place))
     facts = [f"{hit['score']:.3f}", *([f"relevance {hit['relevance']:.2f}"] if hit["relevance"] is not None else [])]
     facts += [_safe(hit[key]) for key in ("collection", "external_id") if hit.get(key)]
+    facts += [f"taken {_safe(hit['taken'].replace('T', ' '))}"] if hit["taken"] else []
     lines = [
         f"<strong>{_safe(caption)}</strong>" if caption else "",
         f'<span class="soft">{number} · {" · ".join(facts)}</span>',

@@ -15,7 +15,7 @@ import numpy as np
 from base.errors import EntryNotFound, InputError
 from index.collection import MODALITIES, Collection, Modality, Record
 from index.search.patience import Patience
-from service.collections.metadata import merge_patch
+from service.collections.metadata import Patch
 from service.collections.uploads import Uploads
 
 
@@ -83,17 +83,15 @@ def page(
     return records, records[-1].id if more else None
 
 
-def change(
-    collection: Collection, entry_id: int, modality: Modality, patch: Mapping[str, Any], add_tags: Sequence[str]
-) -> Record:
-    """Merge `patch` into the metadata of an entry, and `add_tags` into its tags.
+def change(collection: Collection, entry_id: int, modality: Modality, patch: Patch) -> Record:
+    """Change the metadata of an entry.
 
     Raises:
         EntryNotFound: see `find`.
         InputError: its metadata would be too large.
     """
     record = find(collection, entry_id, modality)
-    metadata = merge_patch(record.metadata, patch, add_tags)
+    metadata = patch.of(record.metadata)
     if metadata == record.metadata:  # nothing that others follow or keep is of yesterday then
         return record
     collection.update({entry_id: {"metadata": metadata}})
@@ -102,21 +100,22 @@ def change(
 
 @dataclass
 class Changed:
-    """What a patch of many did, in entries. `refused` are those that it cannot be merged into, and why."""
+    """What a patch of many did: the ids of those that it changed, and of the others how many it left as they were.
 
-    changed: int = 0
+    `refused` are those that it cannot be merged into, and why.
+    """
+
+    changed: list[int] = field(default_factory=list)
     unchanged: int = 0
     refused: list[tuple[Record, InputError]] = field(default_factory=list)
 
 
-def change_all(
-    collection: Collection, ids: Sequence[int], patch: Mapping[str, Any], add_tags: Sequence[str]
-) -> Changed:
+def change_all(collection: Collection, ids: Sequence[int], patch: Patch) -> Changed:
     """The same with those of these entries that are there."""
     done, changes = Changed(), {}
     for key, record in collection.records_of(ids).items():
         try:
-            metadata = merge_patch(record.metadata, patch, add_tags)
+            metadata = patch.of(record.metadata)
         except InputError as error:
             done.refused.append((record, error))
             continue
@@ -126,7 +125,7 @@ def change_all(
             changes[key] = {"metadata": metadata}
     if changes:
         collection.update(changes)
-    done.changed = len(changes)
+    done.changed = list(changes)
     return done
 
 

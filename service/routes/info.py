@@ -22,7 +22,7 @@ def info(models: ModelsDep, collections: CollectionsDep, settings: SettingsDep, 
     card = models.card(model)
     return InfoAnswer(
         version=product_version(),
-        read_only=settings.read_only,
+        read_only=settings.read_only or not told.places,  # who is told of places may change things
         model=model.name,
         dim=card.dim,
         fingerprint=card.fingerprint,

@@ -30,7 +30,7 @@ SEARCH: Examples = {"examples": [
 RECORD: Examples = {"example": {
     "id": 42, "external_id": "sku-4711", "modality": "image", "path": "/photos/2024/bicycle.jpg", "text": None,
     "metadata": {"caption": "a red bicycle", "tags": ["sea"]}, "width": 4032, "height": 3024,
-    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "taken": "2024-05-01T12:34:56", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "content_url": "/v1/collections/photos/images/42/content?v=9f86d081884c",
     "thumbnail_url": "/v1/collections/photos/images/42/thumbnail?v=9f86d081884c",
 }}
@@ -112,6 +112,7 @@ PAGE: Examples = {"example": {"entries": [RECORD["example"]], "next": 42}}
 PATCH: Examples = {"examples": [
     {"metadata": {"caption": "a red bicycle by the sea", "draft": None}, "tags": ["sea", "bicycle"]},
     {"add_tags": ["sea"]},
+    {"remove_tags": ["see"], "add_tags": ["sea"]},
 ]}
 
 UPLOADED: Examples = {"example": {
@@ -172,7 +173,7 @@ PATCH_ENTRIES: Examples = {"examples": [
 ]}
 
 PATCHED_ENTRIES: Examples = {"example": {
-    "matched": 120, "changed": 118, "unchanged": 1, "refused": 1,
+    "matched": 120, "changed": 118, "changed_ids": [], "unchanged": 1, "refused": 1,
     "first_refused": [{"id": 42, "external_id": "sku-4711", "error": {
         "message": "metadata of an entry may have 16384 bytes as JSON, not 16402", "type": "invalid_request_error",
         "param": None, "code": "invalid_input",

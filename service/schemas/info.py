@@ -31,7 +31,9 @@ class InfoAnswer(Schema):
     """What runs here. What is said of a model is said of the default one; GET /v1/models has all."""
 
     version: str
-    read_only: bool = Field(False, description="whether it changes nothing")
+    read_only: bool = Field(
+        False, description="whether it changes nothing, at all or for the key that it was asked with"
+    )
     model: str = Field(description="its name")
     dim: int
     fingerprint: str

@@ -57,6 +57,9 @@ class RecordAnswer(Schema):
     metadata: dict[str, Any]
     width: int | None
     height: int | None
+    taken: str | None = Field(
+        description="when, by its file: ISO 8601, on the clock of that place; with an offset where it names one"
+    )
     sha256: str | None = Field(description="of the image file")
     content_url: str | None = Field(description="the image file itself")
     thumbnail_url: str | None
@@ -82,6 +85,7 @@ class RecordAnswer(Schema):
             "metadata": record.metadata,
             "width": record.width,
             "height": record.height,
+            "taken": record.taken,
             "sha256": record.sha256,
             "content_url": sign(f"{base}/content{version}") if is_image else None,
             "thumbnail_url": sign(f"{base}/thumbnail{version}") if is_image else None,

@@ -25,7 +25,7 @@
 import { api, loaded } from "./api.js";
 import * as early from "./early.js";
 import { Header } from "./frame/header.js";
-import { failed, letGo, say, waited, withdraw } from "./frame/messages.js";
+import { failed, letGo, noUndo, say, waited, withdraw } from "./frame/messages.js";
 import { fetched, FIRST, styled, wantedBy } from "./frame/views.js";
 import { el, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
@@ -90,7 +90,10 @@ async function show() {
   const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
   due = name;
-  if (shown && shown !== name) mounted.get(shown).view.hide?.(); // its timers are no matter of this address
+  if (shown && shown !== name) {
+    noUndo();
+    mounted.get(shown).view.hide?.(); // its timers are no matter of this address
+  }
   let next;
   try {
     next = await waited(load(name), "Loading…");

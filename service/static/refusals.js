@@ -73,7 +73,7 @@ const SAID = {
 
 const FIELDS = { // by the first word of the field that is wrong, as who writes there knows it
   expected_title: "The title", filter: "A filter", folders: "The folder", label_set: "The label set", labels: "A label", metadata: "The label",
-  add_tags: "The tag", name: "The name", query: "What is looked for", templates: "A sentence", text: "What is looked for", title: "The title",
+  add_tags: "The tag", remove_tags: "The tag", name: "The name", query: "What is looked for", templates: "A sentence", text: "What is looked for", title: "The title",
 };
 
 // By the status alone, of an answer that is not the service's own.

@@ -24,7 +24,8 @@ expect = playwright.expect
 GONE = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "GPU stall")
 BEFORE = 2500  # ms, sooner than a slow network answers
 LATER = 5000  # ms, the longest after which a view asks again
-LATE = {"viewer.js", "acts.js", "selection.js", "facets.js"}  # what is loaded once the pictures are there
+PARTS = {"tags.js", "grid/selection.js", "grid/changing.js", "grid/tags.js", "picture/viewer.js", "picture/tags.js"}
+LATE = {"search/acts.js", "search/facets.js", *(f"parts/{name}" for name in PARTS)}  # is loaded after the pictures
 AWAY = "The service does not answer. Is it still running?"
 
 
@@ -45,7 +46,7 @@ def away(opened: Callable[..., Any]) -> Callable[..., Any]:
 
     def show(path: str, **more: Any) -> Any:
         page, had = opened(None, expected=GONE, clock=True, **more), set()
-        page.on("requestfinished", lambda one: had.add(one.url.rpartition("/")[2]))
+        page.on("requestfinished", lambda one: had.add(one.url.partition("/static/")[2]))
         page.goto(path)
         expect(page.locator("#main > .view:not([hidden])")).to_be_visible()
         if page.locator("#view-search .pictures").is_visible():
@@ -291,7 +292,7 @@ def test_a_key_that_is_taken_away_in_any_view_may_be_given_anew(opened: Callable
         "Review": ("heading", "Label a collection"),
         "Runs": ("heading", "No folder of training runs"),
     }
-    keys = {name: add_key(tmp_path, name, "read") for name in (*views, "other")}
+    keys = {name: add_key(tmp_path, name, "admin") for name in (*views, "other")}
     with serving(create_app(settings_for(tmp_path), encoder)) as url:
         for name, (role, called) in views.items():
             page = opened(None, base=url, expected=("401", "404", "GPU stall"))

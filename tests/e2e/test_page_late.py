@@ -189,6 +189,7 @@ def test_pictures_that_could_not_be_added_are_added_by_a_second_try(
     page.unroute_all()
     said(page).get_by_role("button", name="Try again").click()
     expect(page.locator("#said-text")).to_have_text("2 pictures added.")
+    page.close()  # it asks for what they are called
     with Client(url) as client:
         client.delete_collection("late")
 

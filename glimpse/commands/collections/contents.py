@@ -208,6 +208,7 @@ def _as_json(change: Any) -> dict[str, Any]:
         "modality": change.modality,
         "path": change.path,
         "text": entry and entry.text,
+        "taken": entry and entry.taken,
         "metadata": entry and entry.metadata,
         "cursor": change.cursor,
     }

@@ -45,6 +45,12 @@ Filter = Annotated[
     typer.Option("--filter", metavar="JSON", help="Instead of ids: all that passes it; @FILE reads it from a file."),
 ]
 All = Annotated[bool, typer.Option("--all", help="Say so where a --filter without a condition is meant.")]
+AddTags = Annotated[
+    list[str] | None, typer.Option("--add-tag", metavar="TAG", help="Give them this tag; may be given again.")
+]
+RemoveTags = Annotated[
+    list[str] | None, typer.Option("--remove-tag", metavar="TAG", help="Take this tag away; may be given again.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count what would be done, and do nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -162,11 +168,13 @@ def get(
     print_entry(record)
 
 
-@entries.command(epilog="Example: glimpse entries patch sku-4711 sku-4712 --metadata '{\"sale\": true}' -c shop")
+@entries.command(epilog="Example: glimpse entries patch sku-4711 sku-4712 --add-tag summer --remove-tag new -c shop")
 def patch(
     context: typer.Context,
     external_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Your own ids.")] = None,
     metadata: Metadata = None,
+    add_tags: AddTags = None,
+    remove_tags: RemoveTags = None,
     filter: Filter = None,  # noqa: A002
     all: All = False,  # noqa: A002
     dry_run: DryRun = False,
@@ -176,17 +184,29 @@ def patch(
     url: Url = None,
     json: AsJson = False,
 ) -> None:
-    """Merge into the metadata of entries: null takes a key away, objects merge, all else replaces."""
+    """Change the metadata of entries: null takes a key away, objects merge, all else replaces; tags come and go.
+
+    Tags are the list `tags` of the metadata. Entries without an id of your own are meant by --filter, as in
+    '{"must": [{"has_id": [12, 57]}]}'. --json names those that were changed (changed_ids).
+    """
     from dataclasses import asdict
 
     from glimpse import console
 
     change = _metadata(metadata)
-    if change is None:
-        raise InputError("give what is to change, as in --metadata '{\"sale\": true}'")
+    if change is None and not add_tags and not remove_tags:
+        raise InputError("give what is to change, as in --metadata '{\"sale\": true}' or --add-tag summer")
     chosen = _chosen(external_ids, filter, all)
     with _target(context, collection, data, url, encode=False) as target:
-        done = target.patch_entries(collection, **chosen, metadata=change, dry_run=dry_run)
+        done = target.patch_entries(
+            collection,
+            **chosen,
+            metadata=change,
+            add_tags=add_tags or (),
+            remove_tags=remove_tags or (),
+            list_changed=json,
+            dry_run=dry_run,
+        )
     if json:
         console.print_json(asdict(done))
     elif dry_run:

@@ -162,7 +162,7 @@ async def patch_one(
 
     def change(writable: Collection) -> Record:
         record = entries.find_external(writable, external_id)
-        return entries.change(writable, record.id, record.modality, asked.patch(), asked.add_tags)
+        return entries.change(writable, record.id, record.modality, asked.change())
 
     return RecordAnswer.of_record(await writer(change), collection.name, sign)
 
@@ -220,11 +220,11 @@ async def patch_many(
     """
     started = time.perf_counter()
     ids = await _selected(asked, collection, patience)
-    patch = asked.patch()
+    patch = asked.change()
     all_of = Changed()
     for some in batches(ids if not asked.dry_run else [], STEP):
-        with _telling(f"{all_of.changed} of {len(ids)} entries are changed", begun=all_of.changed > 0):
-            done = await writer(partial(entries.change_all, ids=some, patch=patch, add_tags=asked.add_tags))
+        with _telling(f"{len(all_of.changed)} of {len(ids)} entries are changed", begun=bool(all_of.changed)):
+            done = await writer(partial(entries.change_all, ids=some, patch=patch))
         all_of.changed += done.changed
         all_of.unchanged += done.unchanged
         all_of.refused += done.refused
@@ -234,7 +234,8 @@ async def patch_many(
     ]
     return PatchManyAnswer(
         matched=len(ids),
-        changed=all_of.changed,
+        changed=len(all_of.changed),
+        changed_ids=all_of.changed if asked.list_changed else [],
         unchanged=all_of.unchanged,
         refused=len(all_of.refused),
         first_refused=first,

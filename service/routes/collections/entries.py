@@ -97,7 +97,7 @@ def entry_routes(modality: Modality) -> APIRouter:
         request: Request,
     ) -> RecordAnswer:
         """Merge into its metadata. What is searched by, the image or text itself, stays."""
-        record = await writer(lambda writable: entries.change(writable, id, modality, asked.patch(), asked.add_tags))
+        record = await writer(lambda writable: entries.change(writable, id, modality, asked.change()))
         return RecordAnswer.of_record(record, collection.name, signs(request))
 
     @router.delete("/{id}", summary="Delete an entry", status_code=204, responses=documented(404, 409, 422))

@@ -123,9 +123,11 @@ class DeleteAnswer(Schema):
 
 
 class PatchManyRequest(Selecting, PatchRequest):
-    """Changes to the metadata of many: `metadata` is merged in (RFC 7396), `tags` are replaced, `add_tags` come to each
-    one's own.
+    """Changes to the metadata of many: `metadata` is merged in (RFC 7396), `tags` are replaced, `remove_tags` go from
+    each one's own, and `add_tags` come to them.
     """
+
+    list_changed: bool = Field(False, description="name those that were changed, to take it back from them alone")
 
     model_config = ConfigDict(json_schema_extra=examples.PATCH_ENTRIES)
 
@@ -143,6 +145,7 @@ class PatchManyAnswer(Schema):
 
     matched: int
     changed: int
+    changed_ids: list[int] = Field([], description="of those, where list_changed is said")
     unchanged: int
     refused: int
     first_refused: list[RefusedPatch] = Field(description=f"{MAX_REFUSED} at most")

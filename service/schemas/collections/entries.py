@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteF
 from base.sources.texts import why_no_json
 from index.collection import Modality
 from index.search.query import MAX_LIMIT
-from service.collections.metadata import check_metadata
+from service.collections.metadata import MAX_METADATA, MAX_TAG, Patch, check_metadata, composed
 from service.schemas import examples
 from service.schemas.base import Image, ImitatingModel, OfTexts, RequestModel, Schema, Text
 from service.schemas.search import RecordAnswer
@@ -36,8 +36,14 @@ def _from_json(value: Any) -> Any:
 
 
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
-Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Tag = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TAG), AfterValidator(composed)
+]
 Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS)]
+# metadata may hold longer ones, which can be taken away too
+AnyTags = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_METADATA)]], Field(max_length=MAX_TAGS)
+]
 
 
 class Described(RequestModel):
@@ -54,13 +60,18 @@ class Described(RequestModel):
 
 
 class PatchRequest(Described):
-    """Changes: `metadata` is merged in (RFC 7396: null takes a key away), `tags` are replaced, `add_tags` come to those
-    that are there.
+    """Changes: `metadata` is merged in (RFC 7396: null takes a key away), `tags` are replaced, then `remove_tags` go
+    from those that are there, and `add_tags` come to them.
     """
 
     add_tags: Tags = Field([], description="those that it lacks; whoever adds some at the same time loses none")
+    remove_tags: AnyTags = Field([], description="those that it has; all others stay, whoever adds some meanwhile")
 
     model_config = ConfigDict(json_schema_extra=examples.PATCH)
+
+    def change(self) -> Patch:
+        """As it is done to an entry."""
+        return Patch(self.patch(), self.add_tags, self.remove_tags)
 
 
 class TextEntry(Described):

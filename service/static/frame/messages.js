@@ -4,6 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const SHOWN = 6000; // ms after which what is plain goes by itself
+const UNDONE = 20_000; // the same of what can be undone, unless somebody is about to
 const SEEN = { plain: 1500, bad: 3000, busy: 0 }; // ms for which it is shown before the next
 const LATER = 5000; // ms after which what may be well by itself is asked for again
 const SLOW = 400; // ms after which it is told that one waits
@@ -16,16 +17,17 @@ let turn = null; // timer until the next
 let left = null; // where the focus was before it came to a message
 let closed = null; // `again` of what is busy and need not be told any more
 
-// Gives the message, for `withdraw`. Without words: what is shown has been seen, unless it offers something.
-export function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
+// Gives the message, for `withdraw`. Without words: what is shown has been seen, unless it offers something. `undo` takes
+// back what is told of, by Control and Z too; it is offered for a while, and not again after the next message.
+export function say(text, { kind = "plain", undo = null, again = undo, how = undo ? "Undo" : "Try again" } = {}) {
   if (!text) return shown?.again ? null : withdraw(shown);
   if (kind === "busy" && again && again === closed) return null;
   clearTimeout(slow);
   withdraw(offers.find((each) => each.text === text)); // it is offered anew
-  const message = { text, kind, again, how };
+  const message = { text, kind, again, how, undo, isOver: Boolean(undo) };
   const before = next.findIndex((each) => each.kind === "busy"); // it goes on, or has ended
   if (before >= 0) next.splice(before, 1);
-  if (!shown || shown.kind === "busy" || shown.text === text) show(message);
+  if (!shown || shown.kind === "busy" || shown.text === text || (shown.undo && undo)) show(message);
   else if (next.at(-1)?.text === text) next[next.length - 1] = message;
   else {
     next.push(message);
@@ -39,6 +41,9 @@ export function withdraw(message) {
   for (const waits of [next, offers]) if (waits.includes(message)) waits.splice(waits.indexOf(message), 1);
   if (message && message === shown) show(following());
 }
+
+// What was offered to be undone belongs to the view where it was done.
+export const noUndo = () => shown?.undo && withdraw(shown);
 
 const following = () => next.shift() ?? offers.pop() ?? null;
 
@@ -73,11 +78,16 @@ $("said").addEventListener("focusin", ({ relatedTarget }) => $("said").contains(
 function takeTurns() {
   clearTimeout(turn);
   if (!shown || document.hidden) return;
-  const ms = next.length ? SEEN[shown.kind] : shown.kind === "plain" && !shown.again ? SHOWN : null;
+  const ms = next.length ? SEEN[shown.kind] : shown.kind !== "plain" ? null : shown.undo ? UNDONE : shown.again ? null : SHOWN;
   if (ms !== null) turn = setTimeout(pass, Math.max(0, since + ms - performance.now()));
 }
 
 function pass() {
+  if (shown.undo && $("said").matches(":hover, :focus-within")) {
+    since = performance.now();
+    takeTurns();
+    return;
+  }
   const comes = following();
   if (shown.again && shown.kind !== "busy" && !shown.isOver) offers.push(shown);
   show(comes);
@@ -184,6 +194,12 @@ $("said-again").addEventListener("click", () => {
   const { again } = shown;
   withdraw(shown); // it has been seen
   again();
+});
+addEventListener("keydown", (event) => {
+  if (!shown?.undo || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey || event.key.toLowerCase() !== "z") return;
+  if (event.target.closest?.("input, textarea")?.value) return; // what is written there is undone
+  event.preventDefault();
+  $("said-again").click();
 });
 $("said-close").addEventListener("click", () => {
   const isWaitedFor = shown === complaint || shown === waiting?.message;

@@ -39,10 +39,8 @@ export class Selected {
       onClear: () => this.grid.clearSelection(),
       onAll: (ids) => this.grid.select(ids, { add: false }),
       onLike: (ids) => app.navigate({ v: null, c: this.map.collection, like: ids }, { from: new URLSearchParams() }),
-      onChanged: (_, { deleted }) => {
-        if (deleted.length) app.changed();
-        else this.grid.refresh();
-      },
+      onLearnt: (records) => this.learn(records),
+      onDeleted: (ids) => ids.length && app.changed(),
     });
   }
 
@@ -68,6 +66,11 @@ export class Selected {
 
   showGrid() {
     if (this.picked?.count) this.grid.show(this.picked);
+  }
+
+  learn(records) {
+    for (const record of records) this.map.records.set(record.id, record);
+    this.grid.refresh();
   }
 
   #empty() {

@@ -5,9 +5,9 @@ import { loaded } from "../api.js";
 import { el, icon } from "../parts/dom.js";
 
 export class Selecting {
-  // grid(), source(): as they are by now; onChanged(): their metadata may be otherwise
-  constructor(root, app, { grid, source, onChanged }) {
-    Object.assign(this, { root, app, grid, source, onChanged });
+  // grid(), source(): as they are by now; onLearnt(records): they are so by now
+  constructor(root, app, { grid, source, onLearnt }) {
+    Object.assign(this, { root, app, grid, source, onLearnt });
     this.selection = null;
     this.button = el("button", { type: "button", class: "chip selecting", "aria-pressed": "false",
       onclick: () => (grid().isChoosing ? grid().clearSelection() : grid().beginChoosing()) }, icon("check"), "Select");
@@ -30,13 +30,11 @@ export class Selecting {
         app.navigate({ like: ids, q: null, not: null, img: null, open: null });
         scrollTo({ top: 0 });
       },
-      onChanged: (_, { deleted }) => {
-        grid().refresh();
-        if (deleted.length) {
-          grid().clearSelection();
-          app.changed();
-        }
-        this.onChanged();
+      onLearnt: this.onLearnt,
+      onDeleted: (ids) => {
+        if (!ids.length) return;
+        grid().clearSelection();
+        app.changed();
       },
     });
   }

@@ -59,6 +59,7 @@ export function mount(root, app) {
   const missing = new Missing(app, { isWanted: (name) => name === collection });
   const opened = new Opened(root, app, {
     find: async (id) => (await map.remembered([id]))[0], of: () => map, source: () => selected.picked, actions: async () => actions,
+    onLearnt: (records) => selected.learn(records),
   });
   if (surface) {
     stage.append(surface.root, colouring.root, el("div", { class: "zooms" },

@@ -21,12 +21,15 @@ const REMEMBERED = 8; // searches whose results are kept for Back
 const TOGETHER = 8; // images that are searched by at once
 const AFTER = 1000; // ms after the first pictures until what else may be wanted is loaded
 
+const isFiltered = ({ filters, ranges }) => filters.length > 0 || ranges.length > 0; // by metadata
+
 export function mount(root, app) {
   let query = readQuery(new URLSearchParams());
   let asked = null; // the address but for what is open: what `source` answers
   let again = null; // the same of what is there, which others have changed
   let source = null;
   let running = null; // AbortController of the search under way
+  let isOtherwise = false; // records have changed, and the filters may let through others than are shown
   const remembered = new Map(); // address -> source
 
   // --- the form ---
@@ -42,7 +45,7 @@ export function mount(root, app) {
   const status = el("p", { class: "status", role: "status" });
   const change = (changes) => app.navigate({ ...changes, open: null });
   const filters = new Filters(app, { asked: () => query, onChange: change, onToggle: (open) => body.classList.toggle("beside", open) });
-  const selecting = new Selecting(root, app, { grid: () => grid, source: () => source, onChanged: () => filters.count() });
+  const selecting = new Selecting(root, app, { grid: () => grid, source: () => source, onLearnt: learn });
   const form = el("form", { class: "query" },
     el("div", { class: "field" }, input, pick, el("button", { class: "button main go", type: "submit" }, icon("search"), el("span", {}, "Search"))),
     parts,
@@ -62,11 +65,31 @@ export function mount(root, app) {
       const { acts } = await loaded(import("../search/acts.js"));
       return (entry) => acts(app, entry, query);
     },
+    onLearnt: learn,
     onClosed: ({ id }) => {
+      if (isOtherwise) askAgain();
       const place = source?.place(id) ?? -1;
       if (place >= 0) grid.focus(place);
     },
   });
+
+  // What records are by now: they are shown so wherever they are, and may be let through by other filters.
+  function learn(records) {
+    for (const [key, each] of remembered) if (each !== source && isFiltered(each.query)) remembered.delete(key);
+    for (const each of new Set([source, ...remembered.values()])) for (const record of records) each?.learn(record);
+    grid.refresh();
+    filters.count();
+    isOtherwise ||= isFiltered(query);
+    if (isOtherwise && !query.open) askAgain(); // else once it is closed: one steps on through what there was
+  }
+
+  function askAgain() {
+    isOtherwise = false;
+    remembered.delete(asked);
+    again = asked;
+    asked = null;
+    show(new URLSearchParams(location.search));
+  }
 
   let loading = null; // timer
 
@@ -157,13 +180,13 @@ export function mount(root, app) {
     results.classList.remove("busy"); // of a search that this one has ended, too
     status.classList.remove("bad");
     status.textContent = toldOf(next);
+    if (same) grid.selectAmong(next);
     if (next.count) {
       explain();
       const isThere = same && grid.list.contains(document.activeElement);
       const place = here === null ? 0 : next.place(here);
       grid.show(next, { captions: looks, at: place < 0 ? Math.min(grid.at, next.count - 1) : place }); // it may be gone
       if (isThere) grid.focus(grid.at);
-      if (same) grid.select([]);
       loadRest();
     } else {
       grid.hide();
@@ -217,7 +240,7 @@ export function mount(root, app) {
   }
 
   function nothing(looks) {
-    const filtered = query.filters.length || query.ranges.length || query.folder || query.from || query.to;
+    const filtered = isFiltered(query) || query.folder || query.from || query.to;
     const without = { f: null, r: null, in: null, from: null, to: null };
     if (filtered) explain("Nothing passes these filters", "Take one away to see more.", el("a", { class: "button", href: app.href(without) }, "Take all away"));
     else if (looks) explain("Nothing here yet", "This collection has no pictures to search.");

@@ -72,7 +72,7 @@ export function mount(root, app) {
     el("img", { src: "static/icon.svg", alt: "", width: 56, height: 56 }),
     el("h1", {}, "Find pictures by what they show"),
     readOnly
-      ? el("p", {}, "There is no collection here yet, and this service changes nothing. Make one where it is written.")
+      ? el("p", {}, "There is no collection here yet, and none can be made here: this service changes nothing, or not with your key.")
       : el("p", {}, "Give glimpse some pictures, and search them in your own words. They stay on this machine."),
     !readOnly && el("div", { class: "named" }, el("label", { for: "welcome-name" }, "Name of the collection"), name),
     !readOnly && el("div", { class: "ways" },

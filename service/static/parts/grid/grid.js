@@ -263,6 +263,14 @@ export class Grid {
     this.#marked();
   }
 
+  // Of what is selected, what a source still shows.
+  selectAmong(source) {
+    if (!this.selected.size) return;
+    const there = new Set(Array.from({ length: source.count }, (_, i) => source.id(i)));
+    for (const id of this.selected) if (!there.has(id)) this.selected.delete(id);
+    this.#marked();
+  }
+
   clearSelection() {
     this.begun = false;
     this.selected.clear();

@@ -2,15 +2,17 @@
 
 import { count, el, icon, saveFile } from "../dom.js";
 import { calledOf, isUpload, nameOf, tagsOf } from "../picture/entry.js";
+import { giving, tagField, takingAway } from "../tags.js";
 import { changeAll, labelAll, notDone } from "./changing.js";
 import { recordsOf } from "./sources.js";
+import { TagsOfSeveral } from "./tags.js";
 
 const AT_ONCE = 4; // requests under way
 const NAMED = 3; // of those that could not be deleted
 const REFUSED = new Set([401, 403]); // whatever picture it is
 const FORMULA = /^[=+\-@\t\r]/; // a spreadsheet takes what begins so for a formula
 const LABEL = /^([^:]*[^:\s])\s*:\s*(\S.*)$/; // a key and a value of it
-const COLUMNS = ["id", "external_id", "path", "name", "tags"];
+const COLUMNS = ["id", "external_id", "path", "name", "taken", "tags"];
 
 // What one would select instead of each: of a search what fits, or all that it has shown so far.
 function wholeOf(source) {
@@ -20,9 +22,9 @@ function wholeOf(source) {
 }
 
 export class Selection {
-  // onClear(); onAll(ids): they are to be selected; onLike(ids); onChanged(ids, {deleted}): entries have changed, or are gone
-  constructor(root, { app, onClear, onAll, onLike, onChanged }) {
-    Object.assign(this, { app, onChanged });
+  // onClear(); onAll(ids): they are to be selected; onLike(ids); onLearnt(records): they are so by now; onDeleted(ids)
+  constructor(root, { app, onClear, onAll, onLike, onLearnt, onDeleted }) {
+    Object.assign(this, { app, onLearnt, onDeleted });
     this.ids = [];
     this.text = el("strong", { role: "status" });
     this.all = el("button", { type: "button", class: "link", onclick: () => {
@@ -30,15 +32,14 @@ export class Selection {
       onAll(Array.from({ length: wholeOf(this.source).n }, (_, i) => this.source.id(i)));
       if (byKeys) this.root.querySelector("form:not([hidden]) input, .button:not([hidden])").focus();
     } });
-    this.tagging = this.#field({ placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100 },
-      (tag, ids) => changeAll(app, app.collection(), ids, { add_tags: [tag] }, `tagged “${tag}”`));
-    this.labelling = this.#field({ placeholder: "key: label", "aria-label": "Label the selected pictures", maxlength: 401, pattern: LABEL.source, title: "A key and a label, as in “kind: boat”" },
-      (text, ids) => labelAll(app, app.collection(), ids, ...LABEL.exec(text).slice(1)));
-    this.delete = el("button", { type: "button", class: "button plain bad", onclick: () => this.#delete() }, icon("trash"), el("span", {}, "Delete"));
+    this.tagging = tagField(app, "Add a tag to the selected pictures", (tag) => this.#change(giving(tag), takingAway(tag)));
+    this.labelling = this.#labelling();
+    this.tags = new TagsOfSeveral(app, (tag) => this.#change(takingAway(tag), giving(tag)));
+    this.delete = el("button", { type: "button", class: "button plain bad", onclick: () => this.#delete(), onblur: () => this.#ask(false) }, icon("trash"), el("span", {}, "Delete"));
     this.like = el("button", { type: "button", class: "button plain", onclick: () => onLike(this.ids) }, icon("search"), el("span", {}, "More like these"));
     this.root = el("div", { class: "selection", role: "toolbar", "aria-label": "Selected pictures", hidden: true },
-      this.text, this.all, this.tagging, this.labelling,
-      this.like,
+      this.tags.root, this.text, this.all, this.tagging, this.labelling,
+      this.tags.button, this.like,
       el("button", { type: "button", class: "button plain", onclick: () => this.#export() }, icon("download"), el("span", {}, "Save list")),
       this.delete,
       el("button", { type: "button", class: "button icon plain", "aria-label": "Clear the selection", onclick: onClear }, icon("close")));
@@ -60,12 +61,18 @@ export class Selection {
     this.all.setAttribute("aria-label", `Select ${text}`);
     this.like.hidden = this.ids.length > 16;
     const changeable = !this.app.info?.read_only;
-    this.tagging.hidden = this.labelling.hidden = !changeable;
+    this.tagging.hidden = this.labelling.hidden = this.tags.button.hidden = !changeable;
+    this.tags.show(this.ids);
     // what is known to be no upload of this page's users cannot be deleted here
     const known = this.ids.map((id) => source?.record(id)).filter(Boolean);
     this.delete.hidden = !changeable || (known.length === this.ids.length && !known.some(isUpload));
-    this.sure = false;
-    this.delete.lastChild.textContent = "Delete";
+    this.#ask(false);
+  }
+
+  // Whether the next press deletes.
+  #ask(sure) {
+    this.sure = sure;
+    this.delete.lastChild.textContent = sure ? "Really delete?" : "Delete";
   }
 
   // As they are now: what the source knows of them may be older than a tag.
@@ -74,37 +81,46 @@ export class Selection {
     return this.ids.map((id) => found.get(id)).filter(Boolean);
   }
 
-  // A form of one field; what is written there is done to the pictures.
-  #field(attributes, change) {
-    const input = el("input", { class: "input", autocomplete: "off", dir: "auto", ...attributes });
-    return el("form", { onsubmit: (event) => {
+  // A form of one field; what is written there is said of the pictures.
+  #labelling() {
+    const input = el("input", {
+      class: "input", autocomplete: "off", dir: "auto", placeholder: "key: label", "aria-label": "Label the selected pictures", maxlength: 401,
+      pattern: LABEL.source, title: "A key and a label, as in “kind: boat”",
+    });
+    return el("form", { onsubmit: async (event) => {
       event.preventDefault();
-      this.#change(input, change);
+      const written = input.value.trim();
+      const { app, ids } = this;
+      if (!written) return;
+      input.value = "";
+      try {
+        await labelAll(app, app.collection(), ids, ...LABEL.exec(written).slice(1), { onChanged: this.#learner() });
+      } catch (error) {
+        input.value ||= written;
+        app.say(error.message, { kind: "bad" });
+      }
     } }, input);
   }
 
-  async #change(input, change) {
-    const written = input.value.trim();
-    const { app, ids, source } = this;
+  #change(way, back) {
+    return changeAll(this.app, this.app.collection(), this.ids, way, { back, onChanged: this.#learner() });
+  }
+
+  // Reads anew what is shown of them: others may have tagged them, too.
+  #learner() {
+    const { app, source } = this;
     const collection = app.collection();
-    if (!written) return;
-    input.value = "";
-    try {
-      await change(written, ids);
-      const known = ids.filter((id) => source?.record(id));
-      for (const record of await recordsOf(app.api, collection, known)) source.learn(record); // others may have tagged them, too
-    } catch (error) {
-      input.value ||= written;
-      app.say(error.message, { kind: "bad" });
-    }
-    this.onChanged(ids, { deleted: [] });
+    return async (ids) => {
+      const records = await recordsOf(app.api, collection, ids.filter((id) => source?.record(id))).catch(() => []);
+      this.onLearnt(records);
+      this.tags.show(this.ids);
+    };
   }
 
   // One after the other as the service takes them, a few at once; says how far it is, and how it ended.
   async #delete() {
     if (!this.sure) {
-      this.sure = true;
-      this.delete.lastChild.textContent = "Really delete?";
+      this.#ask(true);
       return;
     }
     const { app, ids } = this;
@@ -143,14 +159,14 @@ export class Selection {
     } catch (error) {
       app.say(error.message, { kind: "bad" });
     }
-    this.onChanged(ids, { deleted: gone });
+    this.onDeleted(gone);
   }
 
   async #export() {
     const quoted = (value) => `"${String(value ?? "").replace(FORMULA, "'$&").replaceAll('"', '""')}"`;
     try {
       const rows = (await this.#records()).map((record) =>
-        [record.id, record.external_id, isUpload(record) ? calledOf(record) : record.path, nameOf(record), tagsOf(record).join(", ")]);
+        [record.id, record.external_id, isUpload(record) ? calledOf(record) : record.path, nameOf(record), record.taken, tagsOf(record).join(", ")]);
       const text = [COLUMNS, ...rows].map((row) => row.map(quoted).join(",")).join("\r\n");
       saveFile(URL.createObjectURL(new Blob([`${text}\r\n`], { type: "text/csv" })), `${this.app.collection()}-selection.csv`);
     } catch (error) {

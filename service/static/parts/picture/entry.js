@@ -24,11 +24,15 @@ export function nameOf(entry) {
   return words(metadata[namingKey(entry)] ?? entry.text ?? entry.external_id ?? file ?? `Picture ${entry.id}`);
 }
 
+// When it was taken, on the clock of that place, and where that was only if its file names it.
+export const takenOf = (entry) => entry.taken?.replace("T", " ").replace(/[+-]\d\d:\d\d$/, " UTC$&") ?? null;
+
 // What else there is to say: pairs of a word and a text, without what the name says already.
 export function factsOf(entry) {
   const naming = namingKey(entry);
   const rest = Object.entries(entry.metadata).filter(([key]) => key !== naming && !HIDDEN.has(key));
   return [
+    entry.taken ? ["Taken", takenOf(entry)] : null,
     entry.width ? ["Size", `${entry.width} × ${entry.height} pixels`] : null,
     ...rest.map(([key, value]) => [key, value === null ? "" : words(value)]),
   ].filter((fact) => fact && fact[1] !== "");

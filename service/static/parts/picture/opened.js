@@ -11,9 +11,10 @@ const GONE = "This picture is no longer in the collection.";
 
 export class Opened {
   // find(id): its entry, or a promise of it; of(): what ids are of, by now; source(): what is stepped through, if there
-  // is something; actions(): a promise of what gives the elements below the facts of an entry; onClosed(entry)
-  constructor(root, app, { find, of, source, actions, onClosed = () => {} }) {
-    Object.assign(this, { root, app, find, of, source, actions, onClosed });
+  // is something; actions(): a promise of what gives the elements below the facts of an entry; onLearnt(records): they
+  // are so by now; onClosed(entry)
+  constructor(root, app, { find, of, source, actions, onLearnt, onClosed = () => {} }) {
+    Object.assign(this, { root, app, find, of, source, actions, onLearnt, onClosed });
     this.id = null; // that is wanted
     this.viewer = null;
   }
@@ -21,7 +22,9 @@ export class Opened {
   // Have the viewer at hand.
   async load() {
     const [{ Viewer }, actions] = await Promise.all([loaded(import("./viewer.js")), this.actions()]);
-    this.viewer ??= new Viewer(this.root, { api: this.app.api, onStep: (by) => this.#step(by), onClose: () => this.#close(), actions });
+    this.viewer ??= new Viewer(this.root, {
+      app: this.app, onStep: (by) => this.#step(by), onClose: () => this.#close(), onLearnt: (records) => this.onLearnt(records), actions,
+    });
   }
 
   // What comes late opens nothing over another view.

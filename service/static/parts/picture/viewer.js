@@ -3,18 +3,20 @@
 
 import { afterPaint, breakable, el, set, tool } from "../dom.js";
 import { order } from "../latest.js";
-import { factsOf, isUpload, nameOf, sized, tagsOf } from "./entry.js";
+import { factsOf, isUpload, nameOf, sized } from "./entry.js";
+import { TagsOfOne } from "./tags.js";
 
 const LATER = 3000; // ms until what does not answer is asked again
 const MOST = 8; // times as large as it fits
+const STEPS = new Set(["ArrowLeft", "ArrowRight"]); // from a field too, while nothing is written there
 
 // What was fetched with a key is held in memory until it is let go of.
 const letGo = (src) => src.startsWith("blob:") && URL.revokeObjectURL(src);
 
 export class Viewer {
-  // onStep(by), onClose(entry); actions(entry): elements below the facts
-  constructor(root, { api, onStep, onClose, actions }) {
-    Object.assign(this, { api, onStep, onClose, actions });
+  // onStep(by), onClose(entry); onLearnt(records): they are so by now; actions(entry): elements below the facts
+  constructor(root, { app, onStep, onClose, onLearnt, actions }) {
+    Object.assign(this, { api: app.api, onStep, onClose, actions });
     this.left = null; // the entry that somebody has closed, until the owner has taken note
     this.asking = order();
     this.image = el("img", { alt: "", draggable: "false" });
@@ -24,7 +26,7 @@ export class Viewer {
     this.path = el("p", { class: "path" });
     this.fit = el("p", { class: "fit" });
     this.facts = el("dl");
-    this.tags = el("p", { class: "tags" });
+    this.tags = new TagsOfOne(app, onLearnt);
     this.acts = el("div", { class: "acts" });
     this.previous = tool("left", "Previous", () => onStep(-1), "left");
     this.next = tool("right", "Next", () => onStep(1), "right");
@@ -32,7 +34,7 @@ export class Viewer {
       el("div", { class: "large" }, this.stage, this.previous, this.next,
         el("div", { class: "zooms" },
           tool("minus", "Smaller", () => this.#zoom(1 / 1.5)), tool("plus", "Larger", () => this.#zoom(1.5)))),
-      el("div", { class: "about" }, this.heading, this.fit, this.path, this.facts, this.tags, this.acts),
+      el("div", { class: "about" }, this.heading, this.fit, this.path, this.facts, this.tags.root, this.acts),
       tool("close", "Close", () => this.#leave(), "shut"));
     root.append(this.dialog);
     this.dialog.addEventListener("cancel", (event) => {
@@ -68,7 +70,8 @@ export class Viewer {
       this.#describe(entry);
       return;
     }
-    for (const part of [this.facts, this.tags, this.acts]) part.replaceChildren();
+    for (const part of [this.facts, this.acts]) part.replaceChildren();
+    this.tags.show(null);
     document.body.classList.add("viewing"); // what lies behind is neither styled nor drawn
     this.dialog.showModal();
     afterPaint(() => this.entry === entry && this.#describe(entry));
@@ -77,7 +80,7 @@ export class Viewer {
   #describe(entry) {
     this.facts.replaceChildren(
       ...factsOf(entry).flatMap(([term, text]) => [el("dt", {}, term), el("dd", { dir: "auto" }, text)]));
-    this.tags.replaceChildren(...tagsOf(entry).map((tag) => el("span", { class: "chip", dir: "auto" }, tag)));
+    this.tags.show(entry);
     this.acts.replaceChildren(...this.actions(entry));
   }
 
@@ -212,7 +215,8 @@ export class Viewer {
   }
 
   #key(event) {
-    if (event.target.closest("input") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const writing = event.target.closest("input");
+    if (writing?.value || (writing && !STEPS.has(event.key)) || event.ctrlKey || event.metaKey || event.altKey) return;
     const act = {
       ArrowLeft: () => this.previous.disabled || this.onStep(-1),
       ArrowRight: () => this.next.disabled || this.onStep(1),
