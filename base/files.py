@@ -46,9 +46,9 @@ def whole_file(path: Path) -> Iterator[Path]:
                 yield part
                 fsync_file(part)
                 part.replace(path)
-                fsync_file(path.parent)
         finally:
             part.unlink(missing_ok=True)
+    fsync_file(path.parent)  # only then: a kill is to leave no lock of what is done
 
 
 @contextmanager

@@ -59,9 +59,10 @@ def is_full(path: Path) -> bool:
 
 def check_locks(path: Path) -> None:
     """DiskError where a file is to be written on a disk without locks: SQLite would wait for one without end."""
-    path.touch()
+    with suppress(OSError):  # SQLite says why it cannot be made
+        path.touch()
     if not has_locks(path):
-        path.unlink()
+        path.unlink(missing_ok=True)
         raise DiskError(disk_problem(OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)), path.parent))
 
 

@@ -21,6 +21,7 @@ from index.collection import create_collection, delete_collection, open_collecti
 from index.entry import Entry
 from index.renaming import rename_collection
 from labelling.label_sets import LabelSet, LabelSets
+from service import preflight
 from service.jobs.store import JobStore
 from service.keys import add_key, read_keys
 
@@ -102,6 +103,8 @@ def test_without_locks_nothing_is_changed_and_all_is_read(tmp_path: Path, reques
     request.getfixturevalue("no_locks")
     folder = tmp_path / "collections" / "pets"
     assert not has_locks(folder / LOCK)
+    warnings = preflight.check({"data": tmp_path, "model": str(tmp_path / "none"), "port": 0}).warnings
+    assert any("on a disk without locks" in line for line in warnings)
     for change in (
         lambda: open_collection(tmp_path, "pets", writable=True),
         lambda: delete_collection(tmp_path, "pets"),

@@ -96,7 +96,7 @@ class LabelRuns:
         folder = self._find(name)
         lock = lock_run(folder)  # not opened: that takes room, of which a full disk has none
         try:
-            (folder / "run.sqlite").unlink()
+            (folder / "run.sqlite").unlink(missing_ok=True)
         except BaseException:
             os.close(lock)
             raise
