@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from base.errors import DiskError, DiskFull, InputError
-from base.locks import LOCK, LockHeld, hold
+from base.locks import LockHeld, let_go_if_barred, lock
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, or in the quota of this user
 PART = ".part"
@@ -38,17 +38,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     beginning = _beginning(path)
     sweep_parts(path.parent, re.escape(beginning))
-    with _locked_part(path, beginning) as part:
-        try:
-            with _naming(path, part):
-                part.touch()
-                _as_before(path, part)
-                yield part
-                fsync_file(part)
-                part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    fsync_file(path.parent)  # only then: a kill is to leave no lock of what is done
+    with _locked_part(path, beginning) as part, _naming(path, part):
+        _as_before(path, part)
+        yield part
+        fsync_file(part)
+        part.replace(path)
+        fsync_file(path.parent)
 
 
 @contextmanager
@@ -305,34 +300,51 @@ def _beginning(path: Path) -> str:
 
 @contextmanager
 def _locked_part(path: Path, beginning: str) -> Iterator[Path]:
-    """A free name of a part beside `path`, locked while the block runs: unless the disk has no locks, nor any sweep.
-
-    By a file of its own, for SMB lets nobody write to what is locked, not even who locked it.
-    """
-    part = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}")
+    """An empty part beside `path` that goes with the block, and is locked meanwhile where a disk has such locks."""
     with _naming(path):
-        held = hold(_lock_of(part), wait=True, needed=False)
+        part, held = _new_part(path, beginning)
     try:
         yield part
     finally:
-        _lock_of(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         os.close(held)
+
+
+def _new_part(path: Path, beginning: str) -> tuple[Path, int]:
+    while True:
+        part, held = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}"), -1
+        try:
+            held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                lock(held, part, wait=True)
+            except OSError as error:  # where there are none, no sweep takes it either
+                if error.errno != errno.ENOLCK:
+                    raise
+            if part.exists():
+                let_go_if_barred(held, part)
+                return part, held
+        except BaseException:  # Ctrl-C too
+            part.unlink(missing_ok=True)
+            if held >= 0:
+                os.close(held)
+            raise
+        os.close(held)  # another's sweep came between making and locking it
 
 
 @contextmanager
 def _taken(part: Path) -> Iterator[bool]:
     """Whether nobody else holds it; then nobody does while the block runs."""
     try:
-        held = hold(_lock_of(part))
-    except (OSError, LockHeld):
-        yield False
+        fd = os.open(part, os.O_RDWR)
+    except OSError as error:
+        yield isinstance(error, FileNotFoundError)  # what is beside it has been left behind
         return
     try:
-        yield True
+        try:
+            lock(fd, part, wait=False)
+            is_ours = not let_go_if_barred(fd, part)
+        except (OSError, LockHeld):
+            is_ours = False
+        yield is_ours
     finally:
-        _lock_of(part).unlink(missing_ok=True)
-        os.close(held)
-
-
-def _lock_of(part: Path) -> Path:
-    return part.with_name(f"{part.name}{LOCK}")
+        os.close(fd)

@@ -57,7 +57,7 @@ def hold(path: Path, *, wait: bool = False, needed: bool = True) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             try:
-                _lock(fd, path, wait=wait)
+                lock(fd, path, wait=wait)
             except OSError as error:
                 if needed or error.errno != errno.ENOLCK:
                     raise
@@ -68,6 +68,46 @@ def hold(path: Path, *, wait: bool = False, needed: bool = True) -> int:
             os.close(fd)
             raise
         os.close(fd)  # it was deleted, and perhaps made anew, between open and lock
+
+
+def lock(fd: int, path: Path, *, wait: bool) -> None:
+    """Take the lock of a file that is open for writing, as `hold`.
+
+    Raises:
+        LockHeld: another process has it, and there is no `wait`.
+        OSError: of ENOLCK, the disk has no locks; or it fails.
+    """
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno in _NONE:
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path)) from error
+            if error.errno not in _HELD:
+                error.filename = str(path)
+                raise
+        if not wait:
+            raise LockHeld(_holder(fd))
+        time.sleep(_AGAIN)
+
+
+def let_go_if_barred(fd: int, file: Path) -> bool:
+    """Whether a lock bars its holder from writing the file by another descriptor, as SMB's do: then it is let go of.
+
+    A file that is not barred is empty then. OSError: it cannot be opened.
+    """
+    other = os.open(file, os.O_WRONLY)
+    try:
+        os.write(other, b"?")
+        os.ftruncate(other, 0)
+    except PermissionError:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return True
+    except OSError:  # a full disk says so to who writes more; what it is to be swept of goes
+        return False
+    finally:
+        os.close(other)
+    return False
 
 
 def has_locks(file: Path) -> bool:
@@ -93,21 +133,6 @@ def folder_lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-def _lock(fd: int, path: Path, *, wait: bool) -> None:
-    while True:
-        try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            if error.errno in _NONE:
-                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path)) from error
-            if error.errno not in _HELD:
-                error.filename = str(path)
-                raise
-        if not wait:
-            raise LockHeld(_holder(fd))
-        time.sleep(_AGAIN)
 
 
 def _holder(fd: int) -> str:

@@ -164,7 +164,7 @@ def leftovers(collection: Collection, data: Path) -> Iterator[Path]:
             names = sorted(os.listdir(part))  # noqa: PTH208  names are all that is wanted
             known = homes | {path for path, *_ in collection.paths(part)}
             for path in (part / name for name in names):
-                if str(path) not in known and (is_upload(path, folder) or PART in path.suffixes):
+                if str(path) not in known and (is_upload(path, folder) or path.suffix == PART):
                     yield path
 
 

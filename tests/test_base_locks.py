@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from base.errors import DiskError
-from base.files import disk_error, write_whole
+from base.files import disk_error, whole_file, write_whole
 from base.locks import LOCK, LockHeld, folder_lock, has_locks, hold, lock_file
 from base.own_folders import clear, is_left, let_go, lock_left, new_own_folder
 from index.collection import create_collection, delete_collection, open_collection, sweep_deleted
@@ -130,6 +130,34 @@ def test_a_lock_that_smb_says_is_held_is(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(LockHeld, match="unknown"):
         lock_file(tmp_path / LOCK)
     os.close(first)
+
+
+def test_a_lock_that_would_bar_its_holder_from_writing_is_let_go_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SMB's do: nobody writes by another descriptor than the one that has the lock, and no sweep can be sure."""
+    locked: dict[int, int] = {}  # inode -> descriptor
+    write = os.write
+
+    def flock(fd: int, how: int) -> None:
+        FLOCK(fd, how)
+        locked.pop(os.fstat(fd).st_ino, None)
+        if how != fcntl.LOCK_UN:
+            locked[os.fstat(fd).st_ino] = fd
+
+    def barred(fd: int, content: bytes) -> int:
+        if locked.get(os.fstat(fd).st_ino, fd) != fd:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return write(fd, content)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(os, "write", barred)
+    with whole_file(tmp_path / "file") as part:
+        assert part.stat().st_ino not in locked
+        part.write_text("whole")
+        write_whole(tmp_path / "file", "by another, meanwhile")
+        assert part.read_text() == "whole"
+    assert (names(tmp_path), (tmp_path / "file").read_text()) == (["file"], "whole")
 
 
 def test_who_waits_for_a_lock_that_is_deleted_gets_the_one_that_is_there(tmp_path: Path) -> None:

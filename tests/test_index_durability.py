@@ -18,6 +18,7 @@ import numpy as np
 from durability_worker import CALLS, DIMS, vector
 
 from base.errors import InputError
+from base.locks import LOCK
 from index.collection import (
     Collection,
     create_collection,
@@ -77,7 +78,7 @@ class Expected:
 
 def snapshot_files(data: Path) -> list[Path]:
     """What `compact` wrote: all but the catalog and the lock."""
-    return sorted(p for p in (data / "collections/pets").iterdir() if p.name[:7] not in ("catalog", "writer."))
+    return sorted(p for p in (data / "collections/pets").iterdir() if p.name[:7] not in ("catalog", LOCK))
 
 
 def check_searches(pets: Collection, rng: np.random.Generator) -> None:
