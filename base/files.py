@@ -26,12 +26,16 @@ _BESIDE_A_PART = re.compile(rf"\..+\.{_ID}", re.DOTALL)  # and of what stands be
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, private: bool = False) -> Iterator[Path]:
     """An empty file beside `path` to write to. When the block ends it is on disk and takes the place of `path`.
 
     It has the mode of a file that is there, and as far as one may its owner and group, unless the block says otherwise.
     When the block raises, nothing is left of it. It is locked meanwhile: what a killed process left there may be large,
     so who writes `path` next removes such files that nobody holds, with all whose names begin with theirs.
+
+    Args:
+        path: of the file.
+        private: its owner alone may read it, whatever mode the one before had.
 
     Raises:
         OSError: it cannot be made, put on disk, or renamed.
@@ -41,8 +45,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     with _locked_part(path, beginning) as part:
         try:
             with _naming(path, part):
-                part.touch()
-                _as_before(path, part)
+                _make(part, path, private=private)
                 yield part
                 fsync_file(part)
                 part.replace(path)
@@ -52,10 +55,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def out_file(path: Path) -> Iterator[Path]:
+def out_file(path: Path, *, private: bool = False) -> Iterator[Path]:
     """`whole_file` for a name that a person gave: a link leads to it; a pipe, a device or /dev/stdout is written to."""
     if not is_stream(path):
-        with whole_file(behind_links(path)) as part:
+        with whole_file(behind_links(path), private=private) as part:
             yield part
         return
     with tempfile.TemporaryDirectory() as folder, _naming(path):
@@ -66,7 +69,7 @@ def out_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
+def new_file(file: Path, *, overwrite: bool, private: bool = False) -> Iterator[Path]:
     """`out_file` for one that is new. InputError if it is there and `overwrite` is not given."""
     if file.is_dir():
         raise InputError(f"{file}: a folder; give the name of a file")
@@ -74,7 +77,7 @@ def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
         raise InputError(f"{file}: is there already; choose another name, or overwrite it with --force")
     if not file.parent.is_dir():
         raise InputError(f"{file.parent}: no such folder")
-    with out_file(file) as part:
+    with out_file(file, private=private) as part:
         yield part
 
 
@@ -261,7 +264,15 @@ def _check_replaceable(folder: Path, names: Collection[str], overwrite: bool) ->
         )
 
 
-def _as_before(path: Path, part: Path) -> None:
+def _make(part: Path, path: Path, *, private: bool) -> None:
+    """Make a part of a file. Who may not read it cannot open it before it has its mode, to read it later."""
+    is_there = path.is_file() and not path.is_symlink()
+    part.touch(0o600 if private or is_there else 0o666)
+    if is_there:
+        _as_before(path, part, private=private)
+
+
+def _as_before(path: Path, part: Path, *, private: bool = False) -> None:
     """Give a part the mode, owner and group of what it will replace, as far as one may; its owner can write it."""
     with suppress(OSError):
         old = path.lstat()
@@ -271,7 +282,8 @@ def _as_before(path: Path, part: Path) -> None:
             with suppress(OSError):
                 os.chown(part, owner, old.st_gid)
                 break
-        part.chmod(stat.S_IMODE(old.st_mode) | stat.S_IWUSR)
+        if not private:
+            part.chmod(stat.S_IMODE(old.st_mode) | stat.S_IWUSR)
 
 
 @contextmanager
@@ -297,10 +309,13 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _beginning(path: Path) -> str:
-    """How the names of its parts begin; of what stands beside another part as its own does, to be swept with it."""
+    """How the names of its parts begin; of what stands beside another part as its own does, to be swept with it.
+
+    With a part's lock they are no longer than 143 bytes: encrypted disks (eCryptfs) take no more.
+    """
     if _BESIDE_A_PART.match(path.name):
         return f"{path.name}."
-    return f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
+    return f".{os.fsencode(path.name)[:90].decode(errors='ignore')}."
 
 
 @contextmanager
@@ -315,8 +330,7 @@ def _locked_part(path: Path, beginning: str) -> Iterator[Path]:
     try:
         yield part
     finally:
-        _lock_of(part).unlink(missing_ok=True)
-        os.close(held)
+        _let_go(part, held)
 
 
 @contextmanager
@@ -330,8 +344,13 @@ def _taken(part: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        _lock_of(part).unlink(missing_ok=True)
-        os.close(held)
+        _let_go(part, held)
+
+
+def _let_go(part: Path, held: int) -> None:
+    with suppress(OSError):  # on a disk that fails; the next sweep takes it
+        _lock_of(part).unlink()
+    os.close(held)
 
 
 def _lock_of(part: Path) -> Path:

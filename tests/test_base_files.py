@@ -56,6 +56,7 @@ def test_a_kill_in_the_middle_leaves_the_old_file_and_the_next_write_sweeps(tmp_
     assert file.read_text() == "old"
     left = {name for name in names(tmp_path) if name != file.name}
     assert len(left) == 4
+    assert max(len(name) for name in left) <= 143  # as long as eCryptfs lets one be
     with whole_file(file) as held:
         assert set(names(tmp_path)) == {file.name, held.name, f"{held.name}.lock"}
         write_whole(file, "by another, meanwhile")
@@ -163,6 +164,39 @@ def test_what_takes_the_place_of_another_has_its_mode_owner_and_group(tmp_path: 
     with out_file(file) as part:
         part.chmod(0o640)
     assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_who_may_not_read_a_file_can_open_no_part_of_it_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "old"
+    old.touch()
+    old.chmod(0o644)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "chmod", lambda *_: None)  # after the part is made it is too late
+        for path, private in ((tmp_path / "new", True), (old, True), (old, False)):
+            with whole_file(path, private=private) as part:
+                assert part.stat().st_mode & 0o777 == 0o600
+    old.chmod(0o644)
+    with new_file(old, overwrite=True, private=True):
+        pass
+    assert old.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what files are open")
+def test_a_lock_that_cannot_be_removed_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlink = Path.unlink
+
+    def failing(path: Path, missing_ok: bool = False) -> None:
+        if path.name.endswith(".lock"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", failing)
+        write_whole(tmp_path / "file", "whole")
+        write_whole(tmp_path / "file", "again, after a sweep")
+    assert not [fd for fd in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(fd)]
+    write_whole(tmp_path / "file", "new")
+    assert names(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize(

@@ -59,30 +59,28 @@ def back_up_all(
         done += size
         progress(done, max(done, total))
 
-    with new_file(file, overwrite=overwrite) as part:
-        part.chmod(0o600)
-        with part.open("wb") as out:
-            writer = ArchiveWriter(out, told)
-            copy = part.with_name(f"{part.name}.copy")  # of what must be copied first; swept with the part
-            counts = _add_small_files(writer, data, copy)
-            added: dict[str, Held | None] = {}
-            while wanted := [name for name in names if name not in (*without, *added)]:
-                added |= {name: _add_collection(writer, data, name, copy) for name in wanted}
-                if not all(added[name] for name in wanted):  # who is gone may be called otherwise by now
-                    names = collection_names(data)
-            manifest = Manifest(
-                FORMAT,
-                product_version(),
-                datetime.now(UTC).isoformat(timespec="seconds"),
-                str(data.absolute()),
-                tuple(writer.members),
-                {name: held for name, held in added.items() if held},
-                left_out=(*strangers(data, file), *links(data)),
-                deleted=tuple(name for name, held in added.items() if not held),
-                without=tuple(sorted(without)),
-                counts=counts_of([member.name for member in writer.members]) | counts,
-            )
-            writer.close(manifest)
+    with new_file(file, overwrite=overwrite, private=True) as part, part.open("wb") as out:
+        writer = ArchiveWriter(out, told)
+        copy = part.with_name(f"{part.name}.copy")  # of what must be copied first; swept with the part
+        counts = _add_small_files(writer, data, copy)
+        added: dict[str, Held | None] = {}
+        while wanted := [name for name in names if name not in (*without, *added)]:
+            added |= {name: _add_collection(writer, data, name, copy) for name in wanted}
+            if not all(added[name] for name in wanted):  # who is gone may be called otherwise by now
+                names = collection_names(data)
+        manifest = Manifest(
+            FORMAT,
+            product_version(),
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            str(data.absolute()),
+            tuple(writer.members),
+            {name: held for name, held in added.items() if held},
+            left_out=(*strangers(data, file), *links(data)),
+            deleted=tuple(name for name, held in added.items() if not held),
+            without=tuple(sorted(without)),
+            counts=counts_of([member.name for member in writer.members]) | counts,
+        )
+        writer.close(manifest)
     return manifest
 
 
