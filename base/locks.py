@@ -54,7 +54,7 @@ def hold(path: Path, *, wait: bool = False, needed: bool = True) -> int:
         OSError: it cannot be written; of ENOLCK: the disk has no locks (`base.files.disk_error` names the remedy).
     """
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             try:
                 _lock(fd, path, wait=wait)
@@ -74,7 +74,7 @@ def has_locks(file: Path) -> bool:
     """Whether a disk has such locks as SQLite takes, told by a file that SQLite has not open. Takes none itself."""
     if sys.platform != "linux":  # the structure is another
         return True
-    with suppress(FileNotFoundError, PermissionError):
+    with suppress(OSError):  # who reads what is there says what is wrong
         fd = os.open(file, os.O_RDONLY)
         try:
             fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0))
