@@ -22,7 +22,6 @@ from base.locks import LOCK, LockHeld, hold
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, or in the quota of this user
 PART = ".part"
 _ID = rf"[0-9a-f]{{32}}{re.escape(PART)}"  # how the name of a part ends
-_BESIDE_A_PART = re.compile(rf"\..+\.{_ID}", re.DOTALL)  # and of what stands beside one, begins
 
 
 @contextmanager
@@ -309,12 +308,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _beginning(path: Path) -> str:
-    """How the names of its parts begin; of what stands beside another part as its own does, to be swept with it.
-
-    With a part's lock they are no longer than 143 bytes: encrypted disks (eCryptfs) take no more.
-    """
-    if _BESIDE_A_PART.match(path.name):
-        return f"{path.name}."
+    """How the names of its parts begin; those of their locks have up to 143 bytes, no more than eCryptfs takes."""
     return f".{os.fsencode(path.name)[:90].decode(errors='ignore')}."
 
 

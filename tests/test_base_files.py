@@ -65,20 +65,6 @@ def test_a_kill_in_the_middle_leaves_the_old_file_and_the_next_write_sweeps(tmp_
     assert (names(tmp_path), file.read_text()) == ([file.name], "new")
 
 
-def test_a_part_of_what_stands_beside_a_part_goes_with_it(tmp_path: Path) -> None:
-    file = tmp_path / ("x" * 255)
-    beside = "whole_file(Path(sys.argv[1])) as outer, whole_file(outer.with_name(f'{outer.name}.copy'))"
-    script = KILLED.replace("whole_file(Path(sys.argv[1]))", beside)
-    assert subprocess.run([sys.executable, "-c", script, file], cwd=ROOT).returncode == -signal.SIGKILL
-    assert len(names(tmp_path)) == 6
-    with whole_file(file) as outer, whole_file(outer.with_name(f"{outer.name}.copy")) as inner:
-        assert names(tmp_path) == sorted(f"{part.name}{end}" for part in (outer, inner) for end in ("", ".lock"))
-        write_whole(file, "by another, meanwhile")
-        assert inner.exists()
-    write_whole(file, "the copy was not taken away")
-    assert names(tmp_path) == [file.name]
-
-
 def test_a_name_that_looks_like_a_part_is_nobodys(tmp_path: Path) -> None:
     mine = [tmp_path / name for name in (".file.part", ".file.mine.part", f".file.{'0' * 31}.part", "file.part")]
     for path in mine:
