@@ -22,24 +22,30 @@ from base.locks import LockHeld, let_go_if_barred, lock
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, or in the quota of this user
 PART = ".part"
 _ID = rf"[0-9a-f]{{32}}{re.escape(PART)}"  # how the name of a part ends
-_BESIDE_A_PART = re.compile(rf"\..+\.{_ID}", re.DOTALL)  # and of what stands beside one, begins
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, private: bool = False) -> Iterator[Path]:
     """An empty file beside `path` to write to. When the block ends it is on disk and takes the place of `path`.
 
     It has the mode of a file that is there, and as far as one may its owner and group, unless the block says otherwise.
     When the block raises, nothing is left of it. It is locked meanwhile: what a killed process left there may be large,
     so who writes `path` next removes such files that nobody holds, with all whose names begin with theirs.
 
+    Args:
+        path: of the file.
+        private: its owner alone may read it, whatever mode the one before had.
+
     Raises:
         OSError: it cannot be made, put on disk, or renamed.
     """
     beginning = _beginning(path)
     sweep_parts(path.parent, re.escape(beginning))
-    with _locked_part(path, beginning) as part, _naming(path, part):
-        _as_before(path, part)
+    is_there = path.is_file() and not path.is_symlink()
+    mode = 0o600 if private or is_there else 0o666  # who may not read it cannot open it before it has its mode
+    with _locked_part(path, beginning, mode) as part, _naming(path, part):
+        if is_there:
+            _as_before(path, part, private=private)
         yield part
         fsync_file(part)
         part.replace(path)
@@ -47,10 +53,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def out_file(path: Path) -> Iterator[Path]:
+def out_file(path: Path, *, private: bool = False) -> Iterator[Path]:
     """`whole_file` for a name that a person gave: a link leads to it; a pipe, a device or /dev/stdout is written to."""
     if not is_stream(path):
-        with whole_file(behind_links(path)) as part:
+        with whole_file(behind_links(path), private=private) as part:
             yield part
         return
     with tempfile.TemporaryDirectory() as folder, _naming(path):
@@ -61,7 +67,7 @@ def out_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
+def new_file(file: Path, *, overwrite: bool, private: bool = False) -> Iterator[Path]:
     """`out_file` for one that is new. InputError if it is there and `overwrite` is not given."""
     if file.is_dir():
         raise InputError(f"{file}: a folder; give the name of a file")
@@ -69,7 +75,7 @@ def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
         raise InputError(f"{file}: is there already; choose another name, or overwrite it with --force")
     if not file.parent.is_dir():
         raise InputError(f"{file.parent}: no such folder")
-    with out_file(file) as part:
+    with out_file(file, private=private) as part:
         yield part
 
 
@@ -256,7 +262,7 @@ def _check_replaceable(folder: Path, names: Collection[str], overwrite: bool) ->
         )
 
 
-def _as_before(path: Path, part: Path) -> None:
+def _as_before(path: Path, part: Path, *, private: bool = False) -> None:
     """Give a part the mode, owner and group of what it will replace, as far as one may; its owner can write it."""
     with suppress(OSError):
         old = path.lstat()
@@ -266,7 +272,8 @@ def _as_before(path: Path, part: Path) -> None:
             with suppress(OSError):
                 os.chown(part, owner, old.st_gid)
                 break
-        part.chmod(stat.S_IMODE(old.st_mode) | stat.S_IWUSR)
+        if not private:
+            part.chmod(stat.S_IMODE(old.st_mode) | stat.S_IWUSR)
 
 
 @contextmanager
@@ -292,17 +299,15 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _beginning(path: Path) -> str:
-    """How the names of its parts begin; of what stands beside another part as its own does, to be swept with it."""
-    if _BESIDE_A_PART.match(path.name):
-        return f"{path.name}."
-    return f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
+    """How the names of its parts begin: so short that all have 143 bytes at most, as eCryptfs takes no more."""
+    return f".{os.fsencode(path.name)[:90].decode(errors='ignore')}."
 
 
 @contextmanager
-def _locked_part(path: Path, beginning: str) -> Iterator[Path]:
+def _locked_part(path: Path, beginning: str, mode: int = 0o666) -> Iterator[Path]:
     """An empty part beside `path` that goes with the block, and is locked meanwhile where a disk has such locks."""
     with _naming(path):
-        part, held = _new_part(path, beginning)
+        part, held = _new_part(path, beginning, mode)
     try:
         yield part
     finally:
@@ -310,11 +315,11 @@ def _locked_part(path: Path, beginning: str) -> Iterator[Path]:
         os.close(held)
 
 
-def _new_part(path: Path, beginning: str) -> tuple[Path, int]:
+def _new_part(path: Path, beginning: str, mode: int) -> tuple[Path, int]:
     while True:
         part, held = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}"), -1
         try:
-            held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
             try:
                 lock(held, part, wait=True)
             except OSError as error:  # where there are none, no sweep takes it either

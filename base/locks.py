@@ -54,7 +54,7 @@ def hold(path: Path, *, wait: bool = False, needed: bool = True) -> int:
         OSError: it cannot be written; of ENOLCK: the disk has no locks (`base.files.disk_error` names the remedy).
     """
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        fd = _opened(path)
         try:
             try:
                 lock(fd, path, wait=wait)
@@ -68,6 +68,20 @@ def hold(path: Path, *, wait: bool = False, needed: bool = True) -> int:
             os.close(fd)
             raise
         os.close(fd)  # it was deleted, and perhaps made anew, between open and lock
+
+
+def _opened(path: Path) -> int:
+    """A lock's file, open. A new one has the group and mode of its folder: who may write there may take it."""
+    how = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, how | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return os.open(path, how, 0o666)
+    with suppress(OSError):
+        folder = path.parent.stat()
+        os.fchown(fd, -1, folder.st_gid)
+        os.fchmod(fd, folder.st_mode & 0o666)
+    return fd
 
 
 def lock(fd: int, path: Path, *, wait: bool) -> None:
@@ -114,7 +128,7 @@ def has_locks(file: Path) -> bool:
     """Whether a disk has such locks as SQLite takes, told by a file that SQLite has not open. Takes none itself."""
     if sys.platform != "linux":  # the structure is another
         return True
-    with suppress(FileNotFoundError, PermissionError):
+    with suppress(OSError):  # who reads what is there says what is wrong
         fd = os.open(file, os.O_RDONLY)
         try:
             fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0))

@@ -72,8 +72,10 @@ def _stays(path: Path) -> bool:
 
 def _remove_empty(folder: Path) -> None:
     with suppress(OSError):
-        folder.resolve().rmdir()
-        if folder.is_symlink():
+        if not folder.is_symlink():
+            folder.rmdir()
+        elif not _names(folder):
+            _remove_empty(folder.parent / folder.readlink())  # stays where a disk is mounted
             folder.unlink()
 
 

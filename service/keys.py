@@ -286,8 +286,7 @@ def _change(data: Path, change: Callable[[list[Key]], list[Key]]) -> None:
     data.mkdir(parents=True, exist_ok=True)
     with folder_lock(data):
         keys = sorted(change(read_keys(data)), key=lambda key: key.name)
-        with whole_file(data / FILE) as part:
-            part.chmod(0o600)
+        with whole_file(data / FILE, private=True) as part:
             part.write_text(json.dumps({"keys": [_kept(key) for key in keys]}, indent=2))
 
 

@@ -94,17 +94,20 @@ class Signer:
 def _kept_secret(data: Path, read_only: bool) -> bytes:
     """The secret of a data folder, made if there is none: readable by its owner alone, one process at a time."""
     path = data / FILE
+    if (kept := _read_secret(path, needed=read_only)) is not None:  # also where nothing can be locked
+        return kept
     if read_only:
-        text = path.read_text(errors="replace").strip()
-        if not _SECRET.fullmatch(text):
-            raise OSError(errno.EROFS, "it is damaged, and the service changes nothing")
-        return bytes.fromhex(text)
+        raise OSError(errno.EROFS, "it is damaged, and the service changes nothing")
     data.mkdir(parents=True, exist_ok=True)
     with folder_lock(data):
-        text = path.read_text(errors="replace").strip() if path.exists() else ""
-        if not _SECRET.fullmatch(text):
-            text = secrets.token_hex(32)
-            with whole_file(path) as part:
-                part.chmod(0o600)
-                part.write_text(text)
-        return bytes.fromhex(text)
+        if (kept := _read_secret(path)) is None:
+            kept = secrets.token_bytes(32)
+            with whole_file(path, private=True) as part:
+                part.write_text(kept.hex())
+        return kept
+
+
+def _read_secret(path: Path, *, needed: bool = False) -> bytes | None:
+    """What the file holds; None if it is damaged, or is not there and not `needed`. OSError."""
+    text = path.read_text(errors="replace").strip() if needed or path.exists() else ""
+    return bytes.fromhex(text) if _SECRET.fullmatch(text) else None

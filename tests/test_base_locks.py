@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from labelling.label_sets import LabelSet, LabelSets
 from service import preflight
 from service.jobs.store import JobStore
 from service.keys import add_key, read_keys
+from service.signing import FILE, Signer
 
 FLOCK, FCNTL = fcntl.flock, fcntl.fcntl
 
@@ -123,6 +125,16 @@ def test_without_locks_nothing_is_changed_and_all_is_read(tmp_path: Path, reques
     assert "copy" not in names(tmp_path)
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o2775])
+def test_who_may_write_in_a_folder_may_take_its_lock(tmp_path: Path, mode: int) -> None:
+    group = 12345 if os.geteuid() == 0 else min(os.getgroups(), default=os.getegid())
+    os.chown(tmp_path, -1, group)
+    tmp_path.chmod(mode)
+    with folder_lock(tmp_path):
+        made = (tmp_path / LOCK).stat()
+    assert (made.st_mode & 0o777, made.st_gid) == (mode & 0o666, group)
+
+
 def test_a_lock_that_smb_says_is_held_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = lock_file(tmp_path / LOCK)
     monkeypatch.setattr(fcntl, "flock", refusing(errno.EACCES))
@@ -173,6 +185,49 @@ def test_who_waits_for_a_lock_that_is_deleted_gets_the_one_that_is_there(tmp_pat
     waits.join(20)
     assert os.path.samestat(os.fstat(got[0]), (tmp_path / LOCK).stat())
     os.close(got[0])
+
+
+def test_a_link_is_no_lock(tmp_path: Path) -> None:
+    (tmp_path / LOCK).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        hold(tmp_path / LOCK)
+    assert names(tmp_path) == [LOCK]
+
+
+def test_what_is_no_folder_among_the_collections_is_no_disk_without_locks(tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "collections" / ".DS_Store").touch()
+    (tmp_path / "collections" / "loop").symlink_to("loop")
+    assert has_locks(tmp_path / "collections" / ".DS_Store" / LOCK)
+    report = preflight.check({"data": tmp_path, "model": str(tmp_path / "none"), "port": 0})
+    assert not any("locks" in line for line in report.warnings)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_signed_addresses_are_good_where_nothing_can_be_locked(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("0" * 64)
+    path, _, query = Signer(tmp_path).signed("/a", 60).partition("?")
+    assert Signer(tmp_path, read_only=True).problem_of(path, parse_qs(query)) is None
+
+
+def test_a_link_to_where_a_disk_is_mounted_goes_with_what_lies_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path)
+    folder, disk = tmp_path / "collections" / "pets", tmp_path / "disk"
+    folder.rename(disk)
+    folder.symlink_to(disk)
+    rmdir = Path.rmdir
+
+    def busy(path: Path) -> None:
+        if path == disk:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        rmdir(path)
+
+    monkeypatch.setattr(Path, "rmdir", busy)
+    delete_collection(tmp_path, "pets")
+    assert names(tmp_path / "collections") == []
+    assert names(disk) == []
 
 
 def test_what_is_open_stays_no_longer_than_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

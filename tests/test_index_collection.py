@@ -1,5 +1,7 @@
+import errno
 import json
 import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -164,7 +166,15 @@ def test_a_collection_whose_disk_is_not_there_is_not_said_to_be_none(tmp_path):
         assert back.info().name == "pets"
 
 
-def test_a_collection_that_is_a_link_to_another_disk_goes_with_all_that_lies_there(tmp_path):
+@pytest.mark.parametrize("are_disks", [False, True])
+def test_a_collection_that_is_a_link_to_another_disk_goes_with_all_that_lies_there(tmp_path, monkeypatch, are_disks):
+    rename = Path.rename
+
+    def across(path, to):
+        if are_disks and path.parent != Path(to).parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return rename(path, to)
+
     create(tmp_path).close()
     (tmp_path / "uploads" / "pets" / "ab").mkdir(parents=True)
     (tmp_path / "uploads" / "pets" / "ab" / "file.png").touch()
@@ -173,6 +183,7 @@ def test_a_collection_that_is_a_link_to_another_disk_goes_with_all_that_lies_the
         far.parent.mkdir(parents=True)
         (tmp_path / name).rename(far)
         (tmp_path / name).symlink_to(far)
+    monkeypatch.setattr(Path, "rename", across)
     delete_collection(tmp_path, "pets")
     left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")]
     assert sorted(left) == ["collections", "far", "far/collections", "far/uploads", "uploads"]

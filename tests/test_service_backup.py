@@ -170,6 +170,23 @@ def test_nothing_that_glimpse_keeps_is_forgotten(data: Path) -> None:
     assert contents(data) <= set(KNOWN)
 
 
+def test_others_can_read_nothing_of_a_backup_while_it_is_written(data: Path, tmp_path: Path) -> None:
+    LabelRuns(data).make(SourceAsked(collection="shop"), OutputsAsked()).close()
+    folder = tmp_path / "backups"
+    folder.mkdir(mode=0o755)
+    theirs, ours = set(), set()
+
+    def look(done: int, total: int) -> None:
+        for where, folders, files in os.walk(folder):
+            ours.update(files)
+            folders[:] = [name for name in folders if Path(where, name).stat().st_mode & 0o055]
+            theirs.update(name for name in files if Path(where, name).stat().st_mode & 0o044)
+
+    back_up_all(data, folder / "all", progress=look)
+    assert ours
+    assert not {name for name in theirs if not name.endswith(LOCK)}
+
+
 def test_a_file_with_two_names_comes_back_under_both(data: Path, tmp_path: Path) -> None:
     kept = data / "label-sets"
     (kept / "same.json").hardlink_to(kept / "pets.json")  # as who deduplicates does
@@ -622,7 +639,7 @@ def test_what_a_kill_leaves_of_backups_that_are_named_by_their_time_goes_with_th
     mine = {name for name in contents(folder) if name.startswith(".mine")}
     with whole_file(folder / "glimpse-20260103T030000Z.glimpse") as held:  # one that is under way
         said = json.loads(ran("backup", "--all", folder, "--keep", 3, "--data", data, "--json").stdout)
-        assert contents(folder) == {Path(said["file"]).name, held.name, f"{held.name}.lock", *mine}
+        assert contents(folder) == {Path(said["file"]).name, held.name, *mine}
 
 
 def test_the_newest_are_kept_and_nothing_else_is_ever_removed(data: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from service_world import client_of, draw, picture, settings_for, tiny_encoder, 
 
 import service.jobs.store
 from base.errors import GlimpseError
+from base.files import whole_file
 from index.collection import open_collection
 from labelling.label_sets import LabelSet, LabelSets
 from service.app import create_app
@@ -34,10 +35,12 @@ def test_old_jobs_are_forgotten_with_their_results(tmp_path, monkeypatch):
     for job in jobs:
         store.save(job)
         store.result(job.id).touch()
-    (store.folder / ".left.part").touch()
-    os.utime(store.folder / ".left.part", (0, 0))
+    (store.folder / f".{jobs[0].id}.json.{'0' * 32}.part").touch()  # of one that was killed
     monkeypatch.setattr(service.jobs.store, "KEPT", 2)
-    store.sweep()
+    with whole_file(store.result(jobs[3].id)) as held:
+        os.utime(held, (0, 0))  # of one that takes long
+        store.sweep()
+        assert {path.name for path in store.folder.glob(".*")} == {held.name}
     left = {job.id for job in store.all()}
     assert left == {job.id for job in jobs[2:]}
     assert {path.stem for path in store.folder.iterdir()} == left

@@ -193,8 +193,21 @@ def _with_uploads(gone: Path) -> Path:
         return gone
     if not (gone.parent / named["name"]).exists():
         with suppress(FileNotFoundError):
-            uploads_folder(gone.parents[1], named["name"]).rename(gone / "uploads")
+            _move_uploads(uploads_folder(gone.parents[1], named["name"]), gone / "uploads", named["rest"])
     return gone.rename(gone.with_name(named["rest"]))
+
+
+def _move_uploads(uploads: Path, to: Path, name: str) -> None:
+    try:
+        uploads.rename(to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        uploads.lstat()  # the same is said of what is not there
+        there = uploads.with_name(name)  # where a link leads that is cleared as a folder is
+        with suppress(FileExistsError):  # of a killed sweep
+            to.symlink_to(there)
+        uploads.rename(there)
 
 
 @contextmanager

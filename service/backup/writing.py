@@ -7,9 +7,11 @@ Jobs, runs and label sets come before the collections: what those say is done ha
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from base.errors import CollectionNotFound, InputError, RunNotFound
 from base.extras import product_version
@@ -59,30 +61,27 @@ def back_up_all(
         done += size
         progress(done, max(done, total))
 
-    with new_file(file, overwrite=overwrite) as part:
-        part.chmod(0o600)
-        with part.open("wb") as out:
-            writer = ArchiveWriter(out, told)
-            copy = part.with_name(f"{part.name}.copy")  # of what must be copied first; swept with the part
-            counts = _add_small_files(writer, data, copy)
-            added: dict[str, Held | None] = {}
-            while wanted := [name for name in names if name not in (*without, *added)]:
-                added |= {name: _add_collection(writer, data, name, copy) for name in wanted}
-                if not all(added[name] for name in wanted):  # who is gone may be called otherwise by now
-                    names = collection_names(data)
-            manifest = Manifest(
-                FORMAT,
-                product_version(),
-                datetime.now(UTC).isoformat(timespec="seconds"),
-                str(data.absolute()),
-                tuple(writer.members),
-                {name: held for name, held in added.items() if held},
-                left_out=(*strangers(data, file), *links(data)),
-                deleted=tuple(name for name, held in added.items() if not held),
-                without=tuple(sorted(without)),
-                counts=counts_of([member.name for member in writer.members]) | counts,
-            )
-            writer.close(manifest)
+    with new_file(file, overwrite=overwrite, private=True) as part, part.open("wb") as out, _beside(part) as copy:
+        writer = ArchiveWriter(out, told)
+        counts = _add_small_files(writer, data, copy)
+        added: dict[str, Held | None] = {}
+        while wanted := [name for name in names if name not in (*without, *added)]:
+            added |= {name: _add_collection(writer, data, name, copy) for name in wanted}
+            if not all(added[name] for name in wanted):  # who is gone may be called otherwise by now
+                names = collection_names(data)
+        manifest = Manifest(
+            FORMAT,
+            product_version(),
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            str(data.absolute()),
+            tuple(writer.members),
+            {name: held for name, held in added.items() if held},
+            left_out=(*strangers(data, file), *links(data)),
+            deleted=tuple(name for name, held in added.items() if not held),
+            without=tuple(sorted(without)),
+            counts=counts_of([member.name for member in writer.members]) | counts,
+        )
+        writer.close(manifest)
     return manifest
 
 
@@ -90,6 +89,13 @@ def counts_of(names: Sequence[str]) -> dict[str, int]:
     """How many of each kind there are, by the names of files."""
     return {folder: sum(name.startswith(f"{folder}/") and name.endswith((".json", ".sqlite")) for name in names)
             for folder in FOLDERS}  # fmt: skip
+
+
+@contextmanager
+def _beside(part: Path) -> Iterator[Path]:
+    """A place for copies of what must be copied first, which nobody else can read; it is swept with the part."""
+    with TemporaryDirectory(dir=part.parent, prefix=f"{part.name}.") as folder:
+        yield Path(folder) / "copy"
 
 
 def _add_small_files(writer: ArchiveWriter, data: Path, copy: Path) -> dict[str, int]:

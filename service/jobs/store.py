@@ -17,7 +17,6 @@ import re
 import secrets
 import threading
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from base.files import kept_bytes, write_whole
+from base.files import kept_bytes, sweep_parts, write_whole
 from base.locks import LOCK, LockHeld, lock_file
 from base.names import NAME
 from base.words import words_of
@@ -44,7 +43,6 @@ DAMAGED = {
     "type": "server_error",
     "code": "job_damaged",
 }
-LEFT_BEHIND = 60.0  # seconds after which a part of a file is of nobody who still writes
 
 
 @dataclass
@@ -153,10 +151,7 @@ class JobStore:
         for i, job in enumerate(ended):
             if i >= KEPT or (job.ended_at or "") < oldest:
                 self.forget(job.id)
-        for part in self.folder.glob(".*.part*"):
-            with suppress(FileNotFoundError):
-                if time.time() - part.stat().st_mtime > LEFT_BEHIND:
-                    part.unlink()
+        sweep_parts(self.folder, r"\..+\.")
 
     def lock(self) -> int | None:
         """Become the one process that runs jobs, until the descriptor is closed; None while another one is, or none.
