@@ -11,9 +11,8 @@ follow();
 
 const response = await request("openapi.json").catch(() => ({ ok: false }));
 const without = [401, 403].includes(response.status) ? "It needs a key." : "The service did not answer. Load the page again.";
-const spec = response.ok
-  ? await response.json()
-  : { openapi: "3.1.0", info: { title: "glimpse", version: "", description: without }, paths: {} };
+const spec = (response.ok && (await response.json().catch(() => null))) // a part may be all that comes
+  || { openapi: "3.1.0", info: { title: "glimpse", version: "", description: without }, paths: {} };
 const below = new URL(".", location.href).pathname.replace(/\/$/, "");
 if (below) spec.servers ??= [{ url: below }]; // a proxy took a prefix away, of which the service does not know
 

@@ -76,7 +76,10 @@ async function load(name) {
   const before = mounted.get(name); // it was asked for twice meanwhile
   if (before) return before;
   $("main").append(root);
-  const its = Object.create(app, { failed: { value: (error, again) => name === due && failed(error, again) } });
+  const its = Object.create(app, {
+    failed: { value: (error, again) => name === due && failed(error, again) },
+    say: { value: (text, more) => say(text, name === due ? more : { ...more, undo: null }) }, // see noUndo
+  });
   mounted.set(name, { root, module, view: module.mount(root, its) });
   return mounted.get(name);
 }

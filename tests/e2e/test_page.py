@@ -166,6 +166,13 @@ def test_the_docs_say_what_did_not_come(opened, file):
     playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible(timeout=20_000)
 
 
+def test_the_docs_say_so_where_a_part_of_the_document_came(opened):
+    page = opened(None)
+    page.route("**/openapi.json", lambda route: route.fulfill(body='{"openapi": "3.1'))
+    page.goto("/docs")
+    playwright.expect(page.locator("main")).to_contain_text("The service did not answer. Load")
+
+
 @pytest.mark.parametrize("path", ["/docs", "/?q=boat&c=pictures"])
 def test_pages_are_dark_where_the_system_is(opened, path):
     shades = {}

@@ -614,6 +614,22 @@ def test_a_key_that_may_only_read_is_offered_nothing_to_add(opened, tmp_path):
         playwright.expect(page.locator("main input[type=file]")).to_have_count(0)
 
 
+def test_a_key_that_may_only_read_sees_jobs_and_is_not_offered_to_cancel_them(opened, tmp_path):
+    reads, changes = (add_key(tmp_path, scope, scope) for scope in ("read", "admin"))
+    settings = settings_for(tmp_path, job_roots=[str(tmp_path)])
+    draw(tmp_path / "files", 3)
+    with serving(create_app(settings, tiny_encoder(tmp_path))) as url, Client(url, key=changes) as client:
+        job = client.start_job("watch", collection="watched", folders=[str(tmp_path / "files")])
+        page = opened(None, base=url)
+        page.add_init_script(f"sessionStorage.setItem('key', {json.dumps(reads)})")
+        page.goto("/")
+        page.get_by_role("button", name="Library").click()
+        library = page.get_by_role("dialog", name="Library")
+        playwright.expect(library).to_contain_text("Following folders into watched")
+        playwright.expect(library.get_by_role("button", name="Cancel")).to_have_count(0)
+        client.cancel_job(job.id)
+
+
 def test_a_collection_is_created_empty_and_one_that_is_there_is_offered_no_such_thing(world, client, opened):
     client.create_collection("shop")
     page = opened("/?c=shop", base=world[0])

@@ -18,6 +18,12 @@ SAY = """async (all) => {
   for (const [text, { act, ...more }] of all) say(text, { ...more, again: act && (() => acted.push(act)), how: act });
 }"""
 
+HEARD = """() => {
+  window.heard = [];
+  const aloud = document.getElementById("aloud");
+  new MutationObserver(() => window.heard.push(aloud.textContent)).observe(aloud, { childList: true });
+}"""
+
 
 def said(page: Any) -> Any:
     return page.locator("#said-text")
@@ -110,6 +116,10 @@ def test_who_presses_a_message_by_keys_is_back_where_they_were(saying: Callable[
             page.keyboard.press(key)
         expect(page.locator("#said")).to_be_hidden()
         assert focused(page) == "last"
+    page.evaluate("document.getElementById('last').focus()")
+    page.evaluate(SAY, [("It is gone.", {"act": "Undo"})])
+    page.get_by_role("button", name="Undo").click()
+    assert focused(page) == "last"  # by the mouse, too
     page.evaluate(SAY, [("One.", {"act": "Mend"}), ("Two.", {"kind": "bad"})])
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -172,3 +182,15 @@ def test_what_is_said_while_nobody_looks_is_seen_by_who_comes_back(saying: Calla
     expect(said(page)).to_have_text("3 more.")
     page.clock.run_for(6000)
     until_so(page, "document.getElementById('said').hidden")
+
+
+def test_the_same_of_other_pictures_is_read_out_anew(saying: Callable[..., Any]) -> None:
+    page = saying()
+    page.evaluate(HEARD)
+    for _ in range(2):
+        page.evaluate("""async () => {
+          const { say } = await import("/static/frame/messages.js");
+          say("1 picture tagged.", { undo: () => {} });
+        }""")
+        page.clock.run_for(200)
+    assert page.evaluate("heard.filter(Boolean)") == ["1 picture tagged. Control and Z undoes it."] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -308,3 +309,219 @@ def test_a_long_tag_among_the_filters_stays_beside_the_pictures(
     expect(chip).to_have_text(f"{LONG} 3")
     box, pictures = chip.bounding_box(), page.get_by_role("list", name="Results").bounding_box()
     assert box["x"] + box["width"] <= pictures["x"]
+
+
+def hold(page: Any, pattern: str, method: str) -> Callable[[], None]:
+    """Requests of this kind wait until they are let go of."""
+    waiting: list[Any] = []
+    page.route(pattern, lambda asked: waiting.append(asked) if asked.request.method == method else asked.fallback())
+
+    def let_go() -> None:
+        until(lambda: waiting or page.wait_for_timeout(20))
+        for asked in waiting:
+            asked.continue_()
+        page.unroute(pattern)
+
+    return let_go
+
+
+def test_a_picture_that_is_opened_from_the_map_is_tagged_there(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    assert client.wait_for(client.start_job("map", collection="pictures")).state == "succeeded"
+    first, *_ = ids_of(client)
+    page = opened(f"/?v=map&c=pictures&near={first}", base=world[0], expected=("GPU stall",))
+    page.get_by_role("complementary", name="The chosen picture").get_by_role("link", name="Open", exact=True).click()
+    tags = page.get_by_role("dialog").get_by_role("group", name="Tags")
+    for tag in ("sea", "sun"):
+        tags.get_by_label("Add a tag to this picture").fill(tag)
+        page.keyboard.press("Enter")
+        expect(page.locator("#said-text")).to_have_text(f"1 picture tagged “{tag}”.")
+    expect(names_of_tags(tags)).to_have_text(["sea", "sun"])
+    page.get_by_role("dialog").get_by_role("button", name="Close", exact=True).click()
+    page.get_by_role("link", name="Open", exact=True).click()
+    expect(names_of_tags(tags)).to_have_text(["sea", "sun"])
+
+
+def test_undo_leaves_pictures_of_another_collection_as_they_are_shown(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    client.create_collection("others")
+    try:
+        client.add_images("others", sorted((world[1] / "files").iterdir()), tags=["snow"])
+        assert ids_of(client) == [entry.id for entry in client.entries("others")]
+        page = opened("/?c=pictures", base=world[0], height=900)
+        bar = select_all(page)
+        bar.get_by_label("Add a tag").fill("sea")
+        page.keyboard.press("Enter")
+        expect(page.locator("#said-text")).to_have_text("5 pictures tagged “sea”.")
+        page.locator(".top select").select_option("others")
+        expect(bar).to_be_hidden()
+        page.network.rests()
+        tiles(page, 5).first.click()
+        tags = page.get_by_role("dialog").get_by_role("group", name="Tags")
+        expect(names_of_tags(tags)).to_have_text(["snow"])
+        page.get_by_role("button", name="Undo").click()
+        expect(page.locator("#said-text")).to_have_text("5 pictures no longer tagged “sea”.")
+        page.network.rests()
+        expect(names_of_tags(tags)).to_have_text(["snow"])
+        before = page.url
+        page.keyboard.press("ArrowRight")
+        expect(page).not_to_have_url(before)
+        page.network.rests()
+        expect(names_of_tags(tags)).to_have_text(["snow"])
+    finally:
+        client.delete_collection("others")
+
+
+def test_who_looks_elsewhere_while_tags_are_taken_away_stays_there(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    client.patch_entries("pictures", filter={"must": [{"has_id": ids_of(client)[:3]}]}, tags=["sea"])
+    page = opened("/?c=pictures&f=tags:sea", base=world[0], height=900)
+    tiles(page, 3).first.click()
+    let_go = hold(page, "**/entries", "PATCH")
+    page.get_by_role("button", name="Take away the tag “sea”").click()
+    page.keyboard.press("Escape")
+    expect(page).not_to_have_url(re.compile("open="))
+    page.get_by_role("link", name="Runs").click()
+    expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
+    let_go()
+    expect(page.locator("#said-text")).to_have_text("1 picture no longer tagged “sea”.")
+    page.network.rests()
+    expect(page.get_by_role("button", name="Undo")).to_be_hidden()  # of what is no longer seen
+    expect(page).to_have_title("Runs · glimpse")
+    page.go_back()
+    tiles(page, 2)
+
+
+def test_who_closes_a_picture_is_where_they_have_stepped_to_though_others_are_let_through_by_then(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    client.patch_entries("pictures", filter={"must": [{"has_id": ids_of(client)[:3]}]}, tags=["sea"])
+    page = opened("/?c=pictures&f=tags:sea", base=world[0])
+    tiles(page, 3).first.press("Enter")
+    viewer = page.get_by_role("dialog")
+    viewer.get_by_role("button", name="Take away the tag “sea”").press("Enter")
+    expect(names_of_tags(viewer)).to_have_count(0)
+    for _ in range(2):
+        before = page.url
+        page.keyboard.press("ArrowRight")
+        expect(page).not_to_have_url(before)
+    page.keyboard.press("Escape")
+    expect(tiles(page, 2).last).to_be_focused()
+
+
+def test_what_is_selected_and_written_stays_while_the_network_is_away(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    client.patch_entries("pictures", filter={}, all=True, tags=["sea"])
+    page = opened("/?c=pictures&f=tags:sea", base=world[0], height=900, expected=("ERR_INTERNET_DISCONNECTED",))
+    bar = select_all(page)
+    said, field = page.locator("#said-text"), bar.get_by_label("Add a tag")
+    field.fill("sun")
+    page.context.set_offline(True)
+    page.keyboard.press("Enter")
+    expect(said).to_have_text("The service does not answer. Is it still running?")
+    expect(field).to_have_value("sun")
+    page.wait_for_timeout(200)  # for what would come of it
+    tiles(page, 5)
+    page.context.set_offline(False)
+    field.press("Enter")
+    expect(said).to_have_text("5 pictures tagged “sun”.")
+    expect(bar).to_contain_text("5 selected")
+    page.context.set_offline(True)
+    page.keyboard.press("Control+z")
+    expect(said).to_have_text("The service does not answer. Is it still running?")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    expect(said).to_have_text("5 pictures no longer tagged “sun”.")
+    assert tags_of(client) == [["sea"]] * 5
+
+
+def test_a_tag_that_is_being_written_stays_while_others_add_pictures(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    first, *_ = ids_of(client)
+    page = opened(f"/?c=pictures&open={first}", base=world[0])
+    field = page.get_by_label("Add a tag to this picture")
+    field.press_sequentially("half of")
+    client.add_images("pictures", draw(world[1] / "more", 6)[5:])
+    page.evaluate("dispatchEvent(new Event('focus'))")  # of the window
+    expect(page.locator(".pictures > li")).to_have_count(6)
+    page.network.rests()
+    expect(field).to_have_value("half of")
+    expect(field).to_be_focused()
+
+
+def test_keys_go_on_after_what_had_the_focus_in_a_picture_has_gone(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    client.patch_entries("pictures", filter={}, all=True, tags=["sea", "sun"])
+    page = opened("/?c=pictures", base=world[0])
+    tiles(page, 5).first.press("Enter")
+    viewer = page.get_by_role("dialog")
+    for what in (names_of_tags(viewer).last, viewer.get_by_role("button", name="More like this")):
+        what.focus()
+        before = page.url
+        page.keyboard.press("ArrowRight")
+        expect(page).not_to_have_url(before)
+        page.network.rests()
+        assert viewer.evaluate("(dialog) => dialog.contains(document.activeElement)")
+
+
+def test_a_finger_that_takes_the_last_tag_away_has_no_keyboard_shown(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    first, *_ = ids_of(client)
+    client.update_entry("pictures", first, tags=["sea"])
+    page = opened(f"/?c=pictures&open={first}", base=world[0], width=360, has_touch=True, is_mobile=True)
+    tags = page.get_by_role("dialog").get_by_role("group", name="Tags")
+    tags.get_by_role("button", name="Take away the tag “sea”").tap()
+    expect(names_of_tags(tags)).to_have_count(0)
+    expect(tags).to_be_focused()
+
+
+def test_who_presses_twice_is_still_offered_to_undo_it(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    client.patch_entries("pictures", filter={}, all=True, tags=["sea"])
+    page = opened("/?c=pictures", base=world[0], height=900)
+    bar = select_all(page)
+    bar.get_by_role("button", name="Tags").click()
+    let_go = hold(page, "**/entries", "PATCH")
+    bar.get_by_role("button", name="Take away the tag “sea”").dblclick()
+    let_go()
+    expect(page.locator("#said-text")).to_have_text("5 pictures no longer tagged “sea”.")
+    page.wait_for_timeout(1700)  # until another message would have its turn
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#said-text")).to_have_text("5 pictures tagged “sea”.")
+
+
+def test_undo_by_keys_leaves_a_field_its_own(
+    world: tuple[str, Path], client: Client, opened: Callable[..., Any]
+) -> None:
+    page = opened("/?c=pictures", base=world[0], height=900)
+    bar = select_all(page)
+    said, field, search = (
+        page.locator("#said-text"),
+        bar.get_by_label("Add a tag"),
+        page.get_by_label("Search by words"),
+    )
+    field.fill("sea")
+    page.keyboard.press("Enter")
+    expect(page.locator("#aloud")).to_have_text("5 pictures tagged “sea”. Control and Z undoes it.")
+    search.press_sequentially("boat")
+    for key in ("Control+a", "Delete", "Control+z"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(200)  # for what would come of it
+    assert tags_of(client) == [["sea"]] * 5
+    field.focus()  # it is empty, as what was written there is a tag now
+    page.keyboard.down("Control")
+    page.keyboard.down("z")
+    expect(said).to_have_text("5 pictures no longer tagged “sea”.")
+    page.keyboard.down("z")  # it is held, and undoes no more
+    page.keyboard.up("z")
+    page.keyboard.up("Control")
+    page.wait_for_timeout(200)
+    assert tags_of(client) == [None] * 5

@@ -15,6 +15,7 @@ const next = []; // messages, of which one at most is busy
 const offers = []; // messages that made way for others
 let turn = null; // timer until the next
 let left = null; // where the focus was before it came to a message
+let written = null; // the field in which somebody has written since
 let closed = null; // `again` of what is busy and need not be told any more
 
 // Gives the message, for `withdraw`. Without words: what is shown has been seen, unless it offers something. `undo` takes
@@ -43,32 +44,37 @@ export function withdraw(message) {
 }
 
 // What was offered to be undone belongs to the view where it was done.
-export const noUndo = () => shown?.undo && withdraw(shown);
+export const noUndo = () => [shown, ...next].forEach((message) => message?.undo && withdraw(message));
 
 const following = () => next.shift() ?? offers.pop() ?? null;
 
 function show(message) {
   const isSame = shown?.text === message?.text; // it is said already
   shown = message;
-  const { text = "", kind = null, again = null, how = "" } = message ?? {};
-  const focused = $("said").querySelector(":focus-visible"); // by keys: a touch would open a keyboard anew
+  written = null;
+  const { text = "", kind = null, again = null, how = "", undo = null } = message ?? {};
+  const focused = $("said").querySelector(":focus");
+  const byKeys = Boolean(focused?.matches(":focus-visible"));
   if (text && $("said").parentElement !== uppermost()) moveSaid();
   since = performance.now();
-  if (!isSame) aloud(text, kind);
+  if (undo) aloud(`${text} Control and Z undoes it.`, kind); // the same once more is of other pictures
+  else if (!isSame) aloud(text, kind);
   $("said").hidden = !text;
   $("said").classList.toggle("bad", kind === "bad");
   $("said-text").textContent = text;
   $("said-again").hidden = !again;
   $("said-again").textContent = how;
-  if (focused && !focused.checkVisibility()) giveBack();
+  if (focused && !focused.checkVisibility()) giveBack(byKeys);
   takeTurns();
 }
 
-// The focus goes from a button that is gone to the message that is shown now, or to where it came from.
-function giveBack() {
-  if (shown) return $("said-close").focus();
+// The focus goes from a button that is gone to where it came from, but for keys to the message that is shown now; and a
+// touch opens no keyboard anew.
+function giveBack(byKeys) {
+  if (shown && byKeys) return $("said-close").focus();
   const dialog = uppermost();
-  const back = dialog.contains(left) && left.checkVisibility() ? left : dialog.querySelector("main") ?? dialog.querySelector("button");
+  const isThere = dialog.contains(left) && left.checkVisibility() && (byKeys || !left.matches("input, textarea"));
+  const back = isThere ? left : dialog.querySelector("main, [autofocus]") ?? dialog.querySelector("button");
   back.focus({ preventScroll: true });
 }
 
@@ -195,9 +201,11 @@ $("said-again").addEventListener("click", () => {
   withdraw(shown); // it has been seen
   again();
 });
+addEventListener("input", ({ target }) => (written = target));
 addEventListener("keydown", (event) => {
-  if (!shown?.undo || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey || event.key.toLowerCase() !== "z") return;
-  if (event.target.closest?.("input, textarea")?.value) return; // what is written there is undone
+  if (!shown?.undo || event.repeat || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey || event.key.toLowerCase() !== "z") return;
+  const field = event.target.closest?.("input, textarea");
+  if (field && (field.value || field === written)) return; // what is written there is undone, or taken out
   event.preventDefault();
   $("said-again").click();
 });

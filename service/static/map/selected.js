@@ -1,6 +1,6 @@
 // The pictures that are selected on the map, as a grid below it, to be labelled all at once.
 //
-// onLabelled(key): they have a value of that key now.
+// onLabelled(key): they have a value of that key now; onLearnt(records, collection): they are so by now.
 
 import { count, el, icon, set, tool } from "../parts/dom.js";
 import { labelAll } from "../parts/grid/changing.js";
@@ -19,7 +19,7 @@ export function selectedBy(sel, map, surface) {
 }
 
 export class Selected {
-  constructor(root, app, { onLabelled }) {
+  constructor(root, app, { onLabelled, onLearnt }) {
     Object.assign(this, { app, onLabelled });
     this.picked = null; // what the grid shows
     this.heading = el("h2", { tabindex: "-1" });
@@ -39,7 +39,7 @@ export class Selected {
       onClear: () => this.grid.clearSelection(),
       onAll: (ids) => this.grid.select(ids, { add: false }),
       onLike: (ids) => app.navigate({ v: null, c: this.map.collection, like: ids }, { from: new URLSearchParams() }),
-      onLearnt: (records) => this.learn(records),
+      onLearnt,
       onDeleted: (ids) => ids.length && app.changed(),
     });
   }
@@ -66,11 +66,6 @@ export class Selected {
 
   showGrid() {
     if (this.picked?.count) this.grid.show(this.picked);
-  }
-
-  learn(records) {
-    for (const record of records) this.map.records.set(record.id, record);
-    this.grid.refresh();
   }
 
   #empty() {

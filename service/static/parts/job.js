@@ -26,6 +26,6 @@ export function jobRow(job, jobs, app) {
       el("span", { class: "name" }, titleOf(job, app)),
       bar,
       el("p", { class: "hint" }, (error && told(error)) ?? waiting ?? [far, ...moreOf(job)].filter(Boolean).join(" · "))),
-    isRunning(job) && state !== "cancelling" && el("button", { type: "button", class: "button plain",
+    isRunning(job) && state !== "cancelling" && !app.info?.read_only && el("button", { type: "button", class: "button plain",
       onclick: () => jobs.cancel(job.id).catch((failure) => app.say(failure.message, { kind: "bad" })) }, "Cancel"));
 }

@@ -1,19 +1,32 @@
 // Tags of pictures, one or many: each with what takes it away, and a field that gives one. A tag is the same in whichever
 // form its accents are written.
 
-import { el, icon, words } from "./dom.js";
+import { el, fill, icon, words } from "./dom.js";
 import { filterText } from "./query.js";
 
 const LONGEST = 100; // characters of a tag
 const OFFERED = 1000; // that are there already, while one is written
 
-// A tag, which leads to all pictures that have it. onRemove: takes it away; null: it stays.
+// A tag, which leads to all pictures that have it. onRemove(text): resolves once it is taken away, or could not be; null:
+// it stays.
 export function tagChip(app, tag, { count = null, onRemove = null } = {}) {
   const text = words(tag);
+  let going = null; // who presses twice means it once
+  const remove = () => (going ??= onRemove(text).finally(() => (going = null)));
   return el("span", { class: "chip tag", "data-key": text },
     el("a", { class: "value", dir: "auto", title: `All pictures tagged “${text}”`, href: app.href({ f: filterText("tags", tag), c: app.collection() }, new URLSearchParams()) }, text),
     count !== null && el("span", { class: "count" }, count.toLocaleString("en")),
-    onRemove && el("button", { type: "button", "aria-label": `Take away the tag “${text}”`, title: "Take it away", onclick: () => onRemove(text) }, icon("close")));
+    onRemove && el("button", { type: "button", "aria-label": `Take away the tag “${text}”`, title: "Take it away", onclick: remove }, icon("close")));
+}
+
+// Have these be the chips; where one had the focus, the one in its place has it, or else `other`: no field, for which a
+// phone would show its keyboard.
+export function showChips(root, chips, other) {
+  const inside = () => [...root.querySelectorAll("a, button")];
+  const at = inside().indexOf(document.activeElement);
+  fill(root, chips);
+  const there = inside();
+  if (at >= 0) (there[Math.min(at, there.length - 1)] ?? other).focus();
 }
 
 // A form of one field; onTag(tag) rejects if it could not be given, and what is written is there again.

@@ -5,7 +5,7 @@ import { loaded } from "../api.js";
 import { el, icon } from "../parts/dom.js";
 
 export class Selecting {
-  // grid(), source(): as they are by now; onLearnt(records): they are so by now
+  // grid(), source(): as they are by now; onLearnt(records, collection): they are so by now
   constructor(root, app, { grid, source, onLearnt }) {
     Object.assign(this, { root, app, grid, source, onLearnt });
     this.selection = null;

@@ -55,11 +55,11 @@ export function mount(root, app) {
   const colouring = new Colouring(app, surface, { asked: () => ({ query, sel: now.sel }) });
   const tip = new Tip(app.api);
   const neighbours = new Neighbours(app, surface);
-  const selected = new Selected(root, app, { onLabelled });
+  const selected = new Selected(root, app, { onLabelled, onLearnt: learn });
   const missing = new Missing(app, { isWanted: (name) => name === collection });
   const opened = new Opened(root, app, {
     find: async (id) => (await map.remembered([id]))[0], of: () => map, source: () => selected.picked, actions: async () => actions,
-    onLearnt: (records) => selected.learn(records),
+    onLearnt: learn,
   });
   if (surface) {
     stage.append(surface.root, colouring.root, el("div", { class: "zooms" },
@@ -182,6 +182,13 @@ export function mount(root, app) {
     if (!here) return; // it is read anew once it is shown, and the address is another view's
     if (isColour) show(new URLSearchParams(location.search));
     else app.navigate({ by: key }, { replace: true });
+  }
+
+  // What records of a collection are by now.
+  function learn(records, of) {
+    if (map?.collection !== of) return;
+    for (const record of records) map.records.set(record.id, record);
+    selected.grid.refresh();
   }
 
   async function surround(id, signal) {

@@ -29,6 +29,7 @@ export function mount(root, app) {
   let again = null; // the same of what is there, which others have changed
   let source = null;
   let running = null; // AbortController of the search under way
+  let isWanted = false; // this view, of all
   let isOtherwise = false; // records have changed, and the filters may let through others than are shown
   const remembered = new Map(); // address -> source
 
@@ -67,28 +68,34 @@ export function mount(root, app) {
     },
     onLearnt: learn,
     onClosed: ({ id }) => {
-      if (isOtherwise) askAgain();
       const place = source?.place(id) ?? -1;
       if (place >= 0) grid.focus(place);
+      if (isOtherwise) askAgain(); // of which the place that has the focus is kept
     },
   });
 
-  // What records are by now: they are shown so wherever they are, and may be let through by other filters.
-  function learn(records) {
-    for (const [key, each] of remembered) if (each !== source && isFiltered(each.query)) remembered.delete(key);
-    for (const each of new Set([source, ...remembered.values()])) for (const record of records) each?.learn(record);
+  // What records of a collection are by now: they are shown so wherever they are, and may be let through by other filters.
+  function learn(records, of) {
+    for (const [key, each] of remembered) if (each !== source && each.collection === of && isFiltered(each.query)) remembered.delete(key);
+    for (const each of new Set([source, ...remembered.values()])) if (each?.collection === of) for (const record of records) each.learn(record);
+    if (source?.collection !== of) return; // an id means another picture there
     grid.refresh();
     filters.count();
     isOtherwise ||= isFiltered(query);
-    if (isOtherwise && !query.open) askAgain(); // else once it is closed: one steps on through what there was
+    if (isOtherwise && !isWanted) forget();
+    else if (isOtherwise && !query.open) askAgain(); // else once it is closed: one steps on through what there was
   }
 
   function askAgain() {
-    isOtherwise = false;
-    remembered.delete(asked);
-    again = asked;
-    asked = null;
+    forget();
     show(new URLSearchParams(location.search));
+  }
+
+  // What is shown is asked for by the next show.
+  function forget() {
+    remembered.delete(asked);
+    again = asked ?? again;
+    asked = null;
   }
 
   let loading = null; // timer
@@ -143,6 +150,7 @@ export function mount(root, app) {
     const had = same ? (source?.count ?? 0) : 0;
     const here = had ? source.id(grid.at) : null;
     again = null;
+    isOtherwise = false;
     if (grid.selected.size && !same) grid.clearSelection();
     filters.count();
     const parts = partsOf(query);
@@ -276,6 +284,7 @@ export function mount(root, app) {
   addEventListener("resize", cover);
 
   async function show(address) {
+    isWanted = true;
     const before = query;
     query = readQuery(address);
     if (query.open) opened.load().catch(() => {}); // while the rest comes; it is tried again once it is opened
@@ -300,13 +309,14 @@ export function mount(root, app) {
   return {
     show,
     hide() {
+      isWanted = false;
+      if (isOtherwise) forget();
       query = { ...query, open: null }; // what comes late opens nothing over another view
       opened.leave();
     },
     changed() {
       remembered.clear();
-      again = asked ?? again;
-      asked = null;
+      forget();
     },
   };
 }

@@ -9,15 +9,16 @@ const NAMED = 3; // of those that could not be changed
 
 // Change pictures, and say how far it is and how it ended. A way is {change, done, ofChanged}: a change as the API's PATCH
 // takes it, what the pictures are then, as in "tagged “sea”", and whether that is said of those alone that were otherwise
-// before. Where there is a way `back` it is offered to take the change back,
-// from those pictures alone that it has changed. onChanged(ids): they may be otherwise; it is called of each way.
+// before. Where there is a way `back` it is offered to take the change back, from those pictures alone that it has
+// changed. onChanged(ids): they may be otherwise; it is called of each way.
 export async function changeAll(app, collection, ids, way, { back = null, onChanged = () => {} } = {}) {
   let there = 0;
   let told = 0;
   let refused = 0;
   const changed = [];
   const first = []; // of those that were refused
-  const undo = () => changeAll(app, collection, changed, back, { back: way, onChanged }).catch((error) => app.say(error.message, { kind: "bad" }));
+  const undo = () => changeAll(app, collection, changed, back, { back: way, onChanged })
+    .catch((error) => app.say(error.message, { kind: "bad", again: error.final ? null : undo }));
   try {
     for (let at = 0; at < ids.length; at += CHANGED) {
       const body = { ...way.change, filter: { must: [{ has_id: ids.slice(at, at + CHANGED) }] }, list_changed: Boolean(back) };

@@ -22,7 +22,8 @@ function wholeOf(source) {
 }
 
 export class Selection {
-  // onClear(); onAll(ids): they are to be selected; onLike(ids); onLearnt(records): they are so by now; onDeleted(ids)
+  // onClear(); onAll(ids): they are to be selected; onLike(ids); onLearnt(records, collection): they are so by now;
+  // onDeleted(ids)
   constructor(root, { app, onClear, onAll, onLike, onLearnt, onDeleted }) {
     Object.assign(this, { app, onLearnt, onDeleted });
     this.ids = [];
@@ -111,8 +112,9 @@ export class Selection {
     const { app, source } = this;
     const collection = app.collection();
     return async (ids) => {
-      const records = await recordsOf(app.api, collection, ids.filter((id) => source?.record(id))).catch(() => []);
-      this.onLearnt(records);
+      const records = await recordsOf(app.api, collection, ids.filter((id) => source?.record(id))).catch(() => null);
+      if (!records) return; // what is shown stays
+      this.onLearnt(records, collection);
       this.tags.show(this.ids);
     };
   }

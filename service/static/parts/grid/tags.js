@@ -2,7 +2,7 @@
 // once somebody wants to see them, and again whenever others are selected.
 
 import { el, fill, icon } from "../dom.js";
-import { tagChip, tagsAmong } from "../tags.js";
+import { showChips, tagChip, tagsAmong } from "../tags.js";
 
 const AT_ONCE = 5000; // ids in one filter
 const SOON = 150; // ms for which what is selected stays as it is
@@ -53,24 +53,23 @@ export class TagsOfSeveral {
     const counts = new Map(); // what is seen of a tag -> {tag, count}
     try {
       for (let at = 0; at < ids.length; at += AT_ONCE) {
-        for (const { tag, count } of await tagsAmong(app.api, app.collection(), { must: [{ has_id: ids.slice(at, at + AT_ONCE) }] })) {
+        const some = await tagsAmong(app.api, app.collection(), { must: [{ has_id: ids.slice(at, at + AT_ONCE) }] });
+        if (run !== this.run || this.root.hidden) return; // others are selected by now, or nobody wants to see them
+        for (const { tag, count } of some) {
           const seen = String(tag).normalize();
           counts.set(seen, { tag: counts.get(seen)?.tag ?? tag, count: (counts.get(seen)?.count ?? 0) + count });
         }
       }
     } catch (error) {
-      if (run === this.run) fill(this.chips, el("span", { class: "hint" }, error.message));
+      if (run === this.run) showChips(this.chips, [el("span", { class: "hint" }, error.message)], this.button);
       return;
     }
-    if (run !== this.run || this.root.hidden) return;
     const found = [...counts.values()].sort((a, b) => b.count - a.count);
-    const at = [...this.chips.querySelectorAll("button")].indexOf(document.activeElement);
-    fill(this.chips,
+    showChips(this.chips, [
       ...found.slice(0, SHOWN).map(({ tag, count }) => tagChip(app, tag, { count, onRemove: (text) => this.#remove(text) })),
       found.length > SHOWN && el("span", { class: "hint" }, `and ${(found.length - SHOWN).toLocaleString("en")} more`),
-      !found.length && el("span", { class: "hint" }, "None of them has a tag."));
-    const buttons = this.chips.querySelectorAll("button");
-    if (at >= 0) (buttons[Math.min(at, buttons.length - 1)] ?? this.button).focus(); // what was pressed has gone
+      !found.length && el("span", { class: "hint" }, "None of them has a tag."),
+    ], this.button);
   }
 
   async #remove(tag) {

@@ -11,8 +11,8 @@ const GONE = "This picture is no longer in the collection.";
 
 export class Opened {
   // find(id): its entry, or a promise of it; of(): what ids are of, by now; source(): what is stepped through, if there
-  // is something; actions(): a promise of what gives the elements below the facts of an entry; onLearnt(records): they
-  // are so by now; onClosed(entry)
+  // is something; actions(): a promise of what gives the elements below the facts of an entry; onLearnt(records,
+  // collection): they are so by now; onClosed(entry)
   constructor(root, app, { find, of, source, actions, onLearnt, onClosed = () => {} }) {
     Object.assign(this, { root, app, find, of, source, actions, onLearnt, onClosed });
     this.id = null; // that is wanted
@@ -23,7 +23,7 @@ export class Opened {
   async load() {
     const [{ Viewer }, actions] = await Promise.all([loaded(import("./viewer.js")), this.actions()]);
     this.viewer ??= new Viewer(this.root, {
-      app: this.app, onStep: (by) => this.#step(by), onClose: () => this.#close(), onLearnt: (records) => this.onLearnt(records), actions,
+      app: this.app, onStep: (by) => this.#step(by), onClose: () => this.#close(), onLearnt: this.onLearnt, actions,
     });
   }
 

@@ -14,7 +14,8 @@ const STEPS = new Set(["ArrowLeft", "ArrowRight"]); // from a field too, while n
 const letGo = (src) => src.startsWith("blob:") && URL.revokeObjectURL(src);
 
 export class Viewer {
-  // onStep(by), onClose(entry); onLearnt(records): they are so by now; actions(entry): elements below the facts
+  // onStep(by), onClose(entry); onLearnt(records, collection): they are so by now; actions(entry): elements below the
+  // facts
   constructor(root, { app, onStep, onClose, onLearnt, actions }) {
     Object.assign(this, { api: app.api, onStep, onClose, actions });
     this.left = null; // the entry that somebody has closed, until the owner has taken note
@@ -82,6 +83,7 @@ export class Viewer {
       ...factsOf(entry).flatMap(([term, text]) => [el("dt", {}, term), el("dd", { dir: "auto" }, text)]));
     this.tags.show(entry);
     this.acts.replaceChildren(...this.actions(entry));
+    if (!this.dialog.contains(document.activeElement)) this.heading.focus(); // what had the keyboard has gone
   }
 
   // Gives the entry that was shown; null: none was.
