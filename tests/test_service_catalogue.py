@@ -36,6 +36,7 @@ from index.backup import back_up, restore
 from index.collection import check_collection, open_collection
 from service.app import create_app
 from service.collections.writers import Writers
+from service.http.json_bodies import MOST
 
 ODD = [
     "shop/42/a",
@@ -331,6 +332,18 @@ def test_json_lines_are_a_manifest_too(here: Here) -> None:
         assert len(done["results"]) == 22
     assert done["unchanged"] == 21
     assert set(here.found(image=coded(picture(3)))) - {None} == {f"n{n}" for n in range(20)}
+
+
+def test_lines_are_counted_before_any_is_read(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    monkeypatch.setattr("service.routes.collections.manifest._line", read.append)
+    for end in (b"\n", b"\r", b"\r\n"):
+        for lines, status, code in ((41, 422, "too_many"), (MOST + 1, 413, "too_large")):
+            answer = here.client.put(
+                ENTRIES, content=(b"1" + end) * lines, headers={"Content-Type": "application/jsonl"}
+            )
+            assert error_of(answer, status)["code"] == code
+    assert read == []
 
 
 def test_what_is_no_manifest_is_refused_whole(here: Here) -> None:
