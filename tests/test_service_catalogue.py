@@ -35,6 +35,7 @@ import service.inference.fetch
 from index.backup import back_up, restore
 from index.collection import check_collection, open_collection
 from service.app import create_app
+from service.collections.metadata import Patch
 from service.collections.writers import Writers
 from service.http.json_bodies import MOST
 
@@ -524,6 +525,14 @@ def test_tags_that_look_the_same_are_one(here: Here) -> None:
     assert [here.get(f"n{i}")["metadata"]["tags"] for i in range(3)] == [[apart], [composed], [composed]]
     assert patch(here, filter=SMALL, remove_tags=[composed])["changed"] == 3
     assert "tags" not in here.get("n0")["metadata"]
+
+
+def test_tags_that_go_and_come_are_read_once_for_many_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr("service.collections.metadata.composed", lambda tag: read.append(tag) or tag)
+    patch = Patch(remove_tags=["y" * 10_000] * 100, add_tags=["new"])
+    assert [patch.of({}) for _ in range(100)] == [{"tags": ["new"]}] * 100
+    assert len(read) < 400
 
 
 def test_who_takes_tags_away_loses_none_that_others_give(here: Here) -> None:
