@@ -35,7 +35,9 @@ import service.inference.fetch
 from index.backup import back_up, restore
 from index.collection import check_collection, open_collection
 from service.app import create_app
+from service.collections.metadata import Patch
 from service.collections.writers import Writers
+from service.http.json_bodies import MOST
 
 ODD = [
     "shop/42/a",
@@ -333,6 +335,18 @@ def test_json_lines_are_a_manifest_too(here: Here) -> None:
     assert set(here.found(image=coded(picture(3)))) - {None} == {f"n{n}" for n in range(20)}
 
 
+def test_lines_are_counted_before_any_is_read(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    monkeypatch.setattr("service.routes.collections.manifest._line", read.append)
+    for end in (b"\n", b"\r", b"\r\n"):
+        for lines, status, code in ((41, 422, "too_many"), (MOST + 1, 413, "too_large")):
+            answer = here.client.put(
+                ENTRIES, content=(b"1" + end) * lines, headers={"Content-Type": "application/jsonl"}
+            )
+            assert error_of(answer, status)["code"] == code
+    assert read == []
+
+
 def test_what_is_no_manifest_is_refused_whole(here: Here) -> None:
     for body in ([], {"entries": {}}, {"entries": [], "more": 1}, {"entries": []}, {"entries": items(1) * 41}):
         assert error_of(here.client.put(ENTRIES, json=body), 422)["param"] == "entries"
@@ -511,6 +525,14 @@ def test_tags_that_look_the_same_are_one(here: Here) -> None:
     assert [here.get(f"n{i}")["metadata"]["tags"] for i in range(3)] == [[apart], [composed], [composed]]
     assert patch(here, filter=SMALL, remove_tags=[composed])["changed"] == 3
     assert "tags" not in here.get("n0")["metadata"]
+
+
+def test_tags_that_go_and_come_are_read_once_for_many_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr("service.collections.metadata.composed", lambda tag: read.append(tag) or tag)
+    patch = Patch(remove_tags=["y" * 10_000] * 100, add_tags=["new"])
+    assert [patch.of({}) for _ in range(100)] == [{"tags": ["new"]}] * 100
+    assert len(read) < 400
 
 
 def test_who_takes_tags_away_loses_none_that_others_give(here: Here) -> None:

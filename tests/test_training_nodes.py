@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from tiny_world import ROOT
 
 NAMES = [f"glimpse{os.getpid()}{end}" for end in "ab"]
@@ -39,11 +39,6 @@ def machines() -> Iterator[list[tuple[list[str], str]]]:
     for name in NAMES:
         if shutil.which("ip"):
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
-
-
-def free_port() -> int:
-    with socket.create_server(("", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Launch:

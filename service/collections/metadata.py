@@ -6,6 +6,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from base.errors import InputError
@@ -52,7 +53,7 @@ def tag_of(written: str) -> str:
     return tag
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Patch:
     """A change of metadata. Tags are the list `tags` in it, those that look the same are one.
 
@@ -71,16 +72,23 @@ class Patch:
         result = _merge(metadata, self.metadata)
         tags = result.get("tags")
         before = tags if isinstance(tags, list) else [tags] if tags else []
-        away = {_seen(tag) for tag in self.remove_tags}
-        after = [tag for tag in before if _seen(tag) not in away]
+        after = [tag for tag in before if _seen(tag) not in self._away]
         there = {_seen(tag) for tag in after}
-        after += [tag for tag in dict.fromkeys(map(composed, self.add_tags)) if _seen(tag) not in there]
+        after += [tag for tag in self._added if _seen(tag) not in there]
         if after != before:
             result["tags"] = after
             if not after:
                 del result["tags"]
         check_metadata(result)
         return result
+
+    @cached_property  # they may be long, and the entries many
+    def _away(self) -> frozenset[str]:
+        return frozenset(map(_seen, self.remove_tags))
+
+    @cached_property
+    def _added(self) -> Sequence[str]:
+        return list(dict.fromkeys(map(composed, self.add_tags)))
 
 
 def _seen(tag: Any) -> str:

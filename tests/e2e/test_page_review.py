@@ -494,11 +494,14 @@ def test_a_reader_looks_on_and_who_may_write_reviews(browser: Any, tmp_path: Pat
             page.get_by_label("Key", exact=True).fill(keys[scope])
             page.keyboard.press("Enter")
             expect(page.locator("#view-review .stage img")).to_have_js_property("naturalWidth", 320)
+            posted: list[str] = []
+            page.on("request", lambda one, posted=posted: posted.append(one.url) if one.method == "POST" else None)
             page.locator("#view-review .stage").focus()
             page.keyboard.press("n")
             if scope == "read":
                 expect(page.get_by_role("button", name="Accept")).to_have_count(0)
                 expect(page.get_by_text("0 of 3 looked at")).to_be_visible()
+                assert posted == []
             else:
                 expect(page.get_by_text("1 of 3 looked at")).to_be_visible()
                 for key, far in (("u", 0), ("n", 1)):  # what was seen before is shown again

@@ -807,7 +807,7 @@ def test_cells_of_a_spreadsheet_are_words_for_a_field_though_there_is_a_picture_
     page.evaluate(WRITE)
     page.wait_for_timeout(200)
     playwright.expect(page).to_have_url(re.compile(re.escape(path) + "$"))
-    playwright.expect(page.locator("#said")).to_be_hidden()
+    playwright.expect(page.locator("#said")).to_be_hidden(timeout=SOON)
 
 
 def test_nothing_that_is_pasted_is_searched_by_behind_what_is_open(page):

@@ -76,10 +76,7 @@ async def put_all(request: Request, putting: PuttingDep, settings: SettingsDep) 
     Idempotency-Key too, unless all that failed did so by itself (422).
     """
     started = time.perf_counter()
-    given = await _given(request)
-    if not 1 <= len(given) <= settings.max_entries:
-        message = f"{len(given)} entries in one request, 1 to {settings.max_entries} may be (GLIMPSE_MAX_ENTRIES)"
-        raise Refusal(422, message, code="too_many", param="entries")
+    given = await _given(request, settings.max_entries)
     results: list[PutResult] = []
     texts: list[str] = []
     stop: Exception | None = None
@@ -116,26 +113,35 @@ async def put_all(request: Request, putting: PuttingDep, settings: SettingsDep) 
     )
 
 
-async def _given(request: Request) -> list[Any]:
-    """The entries of a manifest as JSON has them; for a line that is no JSON, the refusal of it."""
+async def _given(request: Request, most: int) -> list[Any]:
+    """The entries of a manifest as JSON has them, so many at most; for a line that is no JSON, the refusal of it."""
     kind = media_type(request)
     if kind != "application/json" and kind not in LINES:
         message = f"send application/json, or JSON Lines as {LINES[0]}"
         raise Refusal(415, message, code="unsupported_media_type")
     body = await request.body()
     if kind in LINES:
-        return await run_in_threadpool(_lines, body)
+        return await run_in_threadpool(_lines, body, most)
     said = await beside(read_json, body)
     if not isinstance(said, dict) or said.keys() != {"entries"} or not isinstance(said["entries"], list):
         message = 'entries: a manifest is {"entries": [...]} and nothing else'
         raise Refusal(422, message, code="invalid_request", param="entries")
     found: list[Any] = said["entries"]
+    _check_number(len(found), most)
     return found
 
 
-def _lines(body: bytes) -> list[Any]:
-    check_values(body := as_utf8(body), b",[{\n")
-    return [_line(line) for line in body.splitlines() if line.strip()]
+def _lines(body: bytes, most: int) -> list[Any]:
+    check_values(body := as_utf8(body), b",[{\n\r")
+    lines = [line for line in body.splitlines() if line.strip()]
+    _check_number(len(lines), most)  # before any is read: what is said of a bad one takes far more than the line
+    return [_line(line) for line in lines]
+
+
+def _check_number(entries: int, most: int) -> None:
+    if not 1 <= entries <= most:
+        message = f"{entries} entries in one request, 1 to {most} may be (GLIMPSE_MAX_ENTRIES)"
+        raise Refusal(422, message, code="too_many", param="entries")
 
 
 def _line(line: bytes) -> Any:
