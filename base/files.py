@@ -311,7 +311,8 @@ def _locked_part(path: Path, beginning: str, mode: int = 0o666) -> Iterator[Path
     try:
         yield part
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it has taken its place, or on a disk that fails the next sweep takes it
+            part.unlink()
         os.close(held)
 
 
@@ -329,7 +330,8 @@ def _new_part(path: Path, beginning: str, mode: int) -> tuple[Path, int]:
                 let_go_if_barred(held, part)
                 return part, held
         except BaseException:  # Ctrl-C too
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             if held >= 0:
                 os.close(held)
             raise

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from base.files import disk_problem, new_file, new_folder, out_file, whole_file, write_whole
+from base.files import PART, disk_problem, new_file, new_folder, out_file, whole_file, write_whole
 
 ROOT = Path(__file__).parents[1]
 KILLED = """
@@ -168,18 +168,20 @@ def test_who_may_not_read_a_file_can_open_no_part_of_it_before(tmp_path: Path, m
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what files are open")
-def test_a_lock_that_cannot_be_removed_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_cannot_be_removed_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unlink = Path.unlink
 
     def failing(path: Path, missing_ok: bool = False) -> None:
-        if path.name.endswith(".lock"):
+        if path.suffix == PART:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         unlink(path, missing_ok=missing_ok)
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", failing)
         write_whole(tmp_path / "file", "whole")
-        write_whole(tmp_path / "file", "again, after a sweep")
+        with pytest.raises(TypeError):
+            write_whole(tmp_path / "file", 1)  # type: ignore[arg-type]
+        write_whole(tmp_path / "file", "again, beside what was left")
     assert not [fd for fd in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(fd)]
     write_whole(tmp_path / "file", "new")
     assert names(tmp_path) == ["file"]
