@@ -321,11 +321,7 @@ def _new_part(path: Path, beginning: str, mode: int) -> tuple[Path, int]:
         part, held = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}"), -1
         try:
             held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
-            try:
-                lock(held, part, wait=True)
-            except OSError as error:  # where there are none, no sweep takes it either
-                if error.errno != errno.ENOLCK:
-                    raise
+            lock(held, part, wait=True, needed=False)  # where there are none, no sweep takes it either
             if part.exists():
                 let_go_if_barred(held, part)
                 return part, held
@@ -348,7 +344,7 @@ def _taken(part: Path) -> Iterator[bool]:
         return
     try:
         try:
-            lock(fd, part, wait=False)
+            lock(fd, part)
             is_ours = not let_go_if_barred(fd, part)
         except (OSError, LockHeld):
             is_ours = False

@@ -32,16 +32,9 @@ class LockHeld(Exception):
 
 
 def lock_file(path: Path, *, wait: bool = False, needed: bool = True) -> int:
-    """Take the lock of a file as `hold`, and have it say who holds it, unless the disk is full."""
-    fd = hold(path, wait=wait, needed=needed)
-    with suppress(OSError):  # what gives room, as to delete, needs the lock too
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
-    return fd
-
-
-def hold(path: Path, *, wait: bool = False, needed: bool = True) -> int:
     """Take the lock of a file, made if need be; it is held until the descriptor is closed or the process ends.
+
+    Who holds it stands in it, unless the disk is full: what gives room, as to delete, needs the lock too.
 
     Args:
         path: of the file.
@@ -56,13 +49,12 @@ def hold(path: Path, *, wait: bool = False, needed: bool = True) -> int:
     while True:
         fd = _opened(path)
         try:
-            try:
-                lock(fd, path, wait=wait)
-            except OSError as error:
-                if needed or error.errno != errno.ENOLCK:
-                    raise
+            lock(fd, path, wait=wait, needed=needed)
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(fd), path.stat()):
+                    with suppress(OSError):
+                        os.ftruncate(fd, 0)
+                        os.pwrite(fd, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
                     return fd
         except BaseException:
             os.close(fd)
@@ -84,8 +76,8 @@ def _opened(path: Path) -> int:
     return fd
 
 
-def lock(fd: int, path: Path, *, wait: bool) -> None:
-    """Take the lock of a file that is open for writing, as `hold`.
+def lock(fd: int, path: Path, *, wait: bool = False, needed: bool = True) -> None:
+    """Take the lock of a file that is open for writing, with `wait` and `needed` as of `lock_file`.
 
     Raises:
         LockHeld: another process has it, and there is no `wait`.
@@ -93,9 +85,12 @@ def lock(fd: int, path: Path, *, wait: bool) -> None:
     """
     while True:
         try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return
         except OSError as error:
             if error.errno in _NONE:
+                if not needed:
+                    return
                 raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path)) from error
             if error.errno not in _HELD:
                 error.filename = str(path)
@@ -141,7 +136,7 @@ def has_locks(file: Path) -> bool:
 
 @contextmanager
 def folder_lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """The lock of a folder that is there, while the block runs. LockHeld if there is no `wait`; OSError as `hold`."""
+    """The lock of a folder that is there, while the block runs. LockHeld without `wait`; OSError as `lock_file`."""
     fd = lock_file(folder / LOCK, wait=wait)
     try:
         yield

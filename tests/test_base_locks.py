@@ -16,7 +16,7 @@ import pytest
 
 from base.errors import DiskError
 from base.files import disk_error, whole_file, write_whole
-from base.locks import LOCK, LockHeld, folder_lock, has_locks, hold, lock_file
+from base.locks import LOCK, LockHeld, folder_lock, has_locks, lock_file
 from base.own_folders import clear, is_left, let_go, lock_left, new_own_folder
 from index.collection import create_collection, delete_collection, open_collection, sweep_deleted
 from index.entry import Entry
@@ -173,11 +173,11 @@ def test_a_lock_that_would_bar_its_holder_from_writing_is_let_go_of(
 
 
 def test_who_waits_for_a_lock_that_is_deleted_gets_the_one_that_is_there(tmp_path: Path) -> None:
-    first, got = hold(tmp_path / LOCK), []
-    waits = threading.Thread(target=lambda: got.append(hold(tmp_path / LOCK, wait=True)))
+    first, got = lock_file(tmp_path / LOCK), []
+    waits = threading.Thread(target=lambda: got.append(lock_file(tmp_path / LOCK, wait=True)))
     waits.start()
     (tmp_path / LOCK).unlink()
-    second = hold(tmp_path / LOCK)
+    second = lock_file(tmp_path / LOCK)
     os.close(first)
     waits.join(0.2)
     assert not got
@@ -190,7 +190,7 @@ def test_who_waits_for_a_lock_that_is_deleted_gets_the_one_that_is_there(tmp_pat
 def test_a_link_is_no_lock(tmp_path: Path) -> None:
     (tmp_path / LOCK).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic links"):
-        hold(tmp_path / LOCK)
+        lock_file(tmp_path / LOCK)
     assert names(tmp_path) == [LOCK]
 
 
